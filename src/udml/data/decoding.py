@@ -1,0 +1,139 @@
+"""Decode one data shard into one store file; what each worker process of `prepare` does.
+
+A shard is finished when its row table exists. Pixels and thumbnails are written before it, each file
+whole or not at all, so a killed run resumes with the shards that have no table.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from udml.data.duplicates import THUMBNAIL_PX
+from udml.data.shards import read_bytes
+from udml.files import atomic_path
+from udml.pixels import Decoded, Undecodable, decode
+
+ROW_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("reason", pa.string()),  # null where the image was decoded; then the rest is filled
+        ("detail", pa.string()),
+        ("format", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("brightness", pa.float32()),
+        ("sharpness", pa.float32()),
+        ("store_offset", pa.int64()),
+        ("store_width", pa.int32()),
+        ("store_height", pa.int32()),
+        ("pixel_digest", pa.binary(16)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One data shard's work.
+
+    Attributes:
+        data_root: where the shards are.
+        shard: number of the data shard, and of the store file.
+        image_id, offset, size_bytes: one entry per file in the shard.
+        short_side_px, min_side_px, max_pixels: see `udml.pixels.decode`.
+        pixels, thumbnails, rows: the files to write. Thumbnails are uint8 [accepted, 32, 32, 3].
+    """
+
+    data_root: Path
+    shard: int
+    image_id: tuple[int, ...]
+    offset: tuple[int, ...]
+    size_bytes: tuple[int, ...]
+    short_side_px: int
+    min_side_px: int
+    max_pixels: int
+    pixels: Path
+    thumbnails: Path
+    rows: Path
+
+    def finished(self) -> bool:
+        """Whether an earlier run finished this shard: its table is there, and the pixels it speaks of."""
+        try:
+            table = pq.read_table(self.rows, columns=["image_id", "store_width", "store_height"])
+            area_px = sum(
+                (w or 0) * (h or 0)
+                for w, h in zip(*(table[name].to_pylist() for name in table.column_names[1:]), strict=True)
+            )
+            whole = self.pixels.stat().st_size == 3 * area_px and self.thumbnails.exists()
+        except (OSError, pa.ArrowException):
+            return False
+        return whole and table["image_id"].to_pylist() == list(self.image_id)
+
+
+def decode_shard(task: ShardTask, count_one: Callable[[], object]) -> None:
+    """Decode the files of one shard in order, calling `count_one` after each.
+
+    Raises:
+        UdmlError: if the shard itself cannot be read. Files that hold no image are rows with a reason.
+    """
+    rows = []
+    with (
+        atomic_path(task.pixels) as pixels_path,
+        atomic_path(task.thumbnails) as thumbnails_path,
+        pixels_path.open("wb") as pixels,
+        thumbnails_path.open("wb") as thumbnails,
+    ):
+        for image_id, offset, size in zip(task.image_id, task.offset, task.size_bytes, strict=True):
+            data = read_bytes(task.data_root, task.shard, offset, size)
+            rows.append({"image_id": image_id, **_decode_one(data, task, pixels, thumbnails)})
+            count_one()
+    with atomic_path(task.rows) as path:
+        pq.write_table(pa.Table.from_pylist(rows, ROW_SCHEMA), path, compression="zstd")
+
+
+def _decode_one(data: bytes, task: ShardTask, pixels: BinaryIO, thumbnails: BinaryIO) -> dict[str, Any]:
+    try:
+        image = decode(data, task.short_side_px, task.min_side_px, task.max_pixels)
+    except Undecodable as problem:
+        return {"reason": str(problem.reason), "detail": problem.detail}
+    rgb = Image.fromarray(image.pixels)
+    row = {"store_offset": pixels.tell(), **_facts(image, np.asarray(rgb.convert("L")))}
+    pixels.write(image.pixels.data)
+    thumbnails.write(rgb.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX).tobytes())
+    return row
+
+
+def _facts(image: Decoded, grey: np.ndarray) -> dict[str, Any]:
+    height, width, _ = image.pixels.shape
+    shape = f"{height}x{width}:".encode()
+    return {
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "brightness": float(grey.mean()),
+        "sharpness": sharpness(grey),
+        "store_width": width,
+        "store_height": height,
+        "pixel_digest": hashlib.blake2b(image.pixels.data, digest_size=16, key=shape).digest(),
+    }
+
+
+def sharpness(grey: np.ndarray) -> float:
+    """Variance of the 4-neighbour Laplacian of a grey image, uint8 [h, w]; 0 if it is under 3 px a side.
+
+    Sums of whole numbers, exact in float64, so every machine gets the same digits. Blur brings it
+    near 0.
+    """
+    if min(grey.shape) < 3:
+        return 0.0
+    g = grey.astype(np.int16)
+    laplacian = g[:-2, 1:-1] + g[2:, 1:-1] + g[1:-1, :-2] + g[1:-1, 2:] - 4 * g[1:-1, 1:-1]
+    values = laplacian.astype(np.float64).ravel()
+    total, squares, count = int(values.sum()), int(values @ values), values.size
+    return (squares * count - total * total) / (count * count)

@@ -1,0 +1,208 @@
+"""Duplicate groups: images with the same pixels, and images that look the same.
+
+Near duplicates are found with a 64-bit perceptual hash and verified on thumbnails. A group is a star:
+every member was verified against the group's first image, so groups do not chain (a looks like b,
+b looks like c, ...) into a mixture. Mirrored, rotated and heavily cropped copies are not found.
+
+Shapes: n images; thumbnails are RGB, 32 x 32 px, whatever the image's shape; hashes are uint64.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+THUMBNAIL_PX = 32
+HASH_BITS = 64
+FLAT_STD = 2.0  # grey levels; below it a thumbnail shows nothing that could be compared
+
+_DCT_ROUNDING = 1e-6  # coefficients nearer to zero than this are zero, whatever the machine
+_MAX_TABLES = 256
+_FULL_BUCKET = 64  # in buckets up to this size every pair is looked at ...
+_LEADERS = 16  # ... in fuller ones, pairs with this many images of the bucket
+_ROUNDS = 4
+_CHUNK = 1 << 13
+
+
+def find_groups(
+    image_ids: np.ndarray,
+    pixel_digests: np.ndarray,
+    thumbnails: np.ndarray,
+    max_bits: int,
+    min_correlation: float,
+) -> np.ndarray:
+    """Give every image the id of the first image (in row order) that it duplicates, or its own.
+
+    Two images are near duplicates if their hashes differ in at most `max_bits` bits and their
+    thumbnails correlate by at least `min_correlation`, colours included: each channel less its mean, so
+    that exposure and white balance do not count, but a red and a blue copy of a shirt differ. Images
+    whose grey thumbnail is flat (standard deviation below `FLAT_STD`: blank pages, black frames) have
+    no picture to compare and share a group only if their pixels are identical.
+
+    Cost is near linear in n, also if many images are alike; see `candidate_pairs`.
+
+    Args:
+        image_ids: int64 [n], distinct.
+        pixel_digests: bytes [n] of any fixed-length dtype, equal for equal decoded pixels.
+        thumbnails: uint8 [n, 32, 32, 3]; may be a memory map, it is read in pieces.
+        max_bits: largest Hamming distance of two near duplicates, 0..16.
+        min_correlation: smallest correlation of their thumbnails, 0..1.
+
+    Returns:
+        group: int64 [n].
+    """
+    first = _first_of_equal(pixel_digests)
+    distinct = np.flatnonzero(first == np.arange(len(first)))
+    hashes, flat = perceptual_hashes(thumbnails)
+    seen = distinct[~flat[distinct]]
+    leader = np.arange(len(first))
+    leader[seen] = seen[_stars(hashes, thumbnails, seen, max_bits, min_correlation)]
+    return np.asarray(image_ids)[leader[first]]
+
+
+def perceptual_hashes(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signs of the 64 lowest frequencies, the constant one left out, of each grey thumbnail's 2-d DCT.
+
+    Args:
+        thumbnails: uint8 [n, 32, 32, 3]; grey is the mean of the channels.
+
+    Returns:
+        hashes uint64 [n], and flat bool [n]: whether the thumbnail is too flat to be compared.
+    """
+    basis = _dct_basis()
+    hashes = np.zeros(len(thumbnails), np.uint64)
+    flat = np.zeros(len(thumbnails), bool)
+    weights = np.uint64(1) << np.arange(HASH_BITS, dtype=np.uint64)
+    for start in range(0, len(thumbnails), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        values = np.asarray(thumbnails[rows]).mean(axis=3).reshape(-1, THUMBNAIL_PX**2)
+        flat[rows] = values.std(axis=1) < FLAT_STD
+        hashes[rows] = np.where(values @ basis > _DCT_ROUNDING, weights, np.uint64(0)).sum(axis=1)
+    return hashes, flat
+
+
+def candidate_pairs(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows whose hashes differ in at most `max_bits` bits, in near linear time.
+
+    The 64 bits are cut into max_bits + k blocks. Two hashes that differ in at most max_bits bits agree
+    on at least k whole blocks, so they meet in one of the tables, one per choice of k blocks, that
+    bucket the rows by those blocks (Manku et al., WWW 2007). k grows with n, so that buckets stay
+    small. Where a bucket is overfull, because the hashes themselves are alike, only pairs with its
+    first rows are looked at; `crowded` says whose pairs may be missing.
+
+    Args:
+        hashes: uint64 [n].
+        max_bits: largest Hamming distance.
+
+    Returns:
+        pairs int64 [m, 2], distinct, the first row of a pair below the second, and crowded bool [n].
+    """
+    n = len(hashes)
+    crowded = np.zeros(n, bool)
+    codes = np.empty(0, np.int64)
+    for mask in _tables(n, max_bits):
+        keys = hashes & mask
+        order = np.argsort(keys, kind="stable")
+        found = []
+        for left, right in _bucket_pairs(keys[order], order, crowded):
+            near = np.bitwise_count(hashes[left] ^ hashes[right]) <= max_bits
+            low, high = np.minimum(left[near], right[near]), np.maximum(left[near], right[near])
+            found.append(low * n + high)
+        codes = np.unique(np.concatenate([codes, *found]))
+    return np.stack([codes // max(n, 1), codes % max(n, 1)], axis=1), crowded
+
+
+def _first_of_equal(values: np.ndarray) -> np.ndarray:
+    """For each value the first position that holds an equal one: int64 [n]."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _dct_basis() -> np.ndarray:
+    """The 64 two-dimensional cosines of lowest frequency but for the constant: float64 [1024, 64]."""
+    position = (np.arange(THUMBNAIL_PX) + 0.5) * math.pi / THUMBNAIL_PX
+    pairs = itertools.product(range(THUMBNAIL_PX), repeat=2)
+    lowest = sorted(pairs, key=lambda pair: (sum(pair), pair))[1 : HASH_BITS + 1]
+    waves = [np.outer(np.cos(u * position), np.cos(v * position)).ravel() for u, v in lowest]
+    return np.stack(waves, axis=1)
+
+
+def _tables(n: int, max_bits: int) -> list[np.uint64]:
+    """Bit masks, one per table: k of max_bits + k blocks, k large enough for n buckets."""
+    chosen = 1
+    while HASH_BITS * chosen / (max_bits + chosen) < math.log2(max(n, 2)):
+        if max_bits + chosen >= HASH_BITS or math.comb(max_bits + chosen + 1, chosen + 1) > _MAX_TABLES:
+            break
+        chosen += 1
+    edges = np.linspace(0, HASH_BITS, max_bits + chosen + 1).astype(int)
+    blocks = [sum(1 << bit for bit in range(low, high)) for low, high in itertools.pairwise(edges)]
+    return [np.uint64(sum(choice)) for choice in itertools.combinations(blocks, chosen)]
+
+
+def _bucket_pairs(
+    keys: np.ndarray, rows: np.ndarray, crowded: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of `rows` with equal `keys` (sorted; equal keys hold rows in rising order)."""
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, int)
+    sizes = np.diff(np.r_[starts, len(keys)])
+    left_over = np.repeat(starts + sizes, sizes) - np.arange(len(keys))  # rows from here to bucket's end
+    small = np.repeat(sizes <= _FULL_BUCKET, sizes)
+    crowded[rows[~small]] = True
+    for step in range(1, _FULL_BUCKET):
+        at = np.flatnonzero(small & (left_over > step))
+        if not len(at):
+            break
+        yield rows[at], rows[at + step]
+    for start, size in zip(starts[sizes > _FULL_BUCKET], sizes[sizes > _FULL_BUCKET], strict=True):
+        bucket = rows[start : start + size]
+        for leader in range(_LEADERS):
+            yield np.full(size - leader - 1, bucket[leader]), bucket[leader + 1 :]
+
+
+def _stars(
+    hashes: np.ndarray, thumbnails: np.ndarray, rows: np.ndarray, max_bits: int, min_correlation: float
+) -> np.ndarray:
+    """Star clusters of `rows` (sorted): for each the position in `rows` of its star's centre.
+
+    Rows become centres in order; a centre takes every later row that is near to it and still free.
+    Rows whose pairs may be missing (crowded) and that found no star are tried again among themselves.
+    """
+    centre = np.arange(len(rows))
+    active = np.arange(len(rows))
+    for _ in range(_ROUNDS):
+        pairs, crowded = candidate_pairs(hashes[rows[active]], max_bits)
+        alike = _correlated(thumbnails, rows[active], pairs, min_correlation)
+        local, taken = _greedy_stars(len(active), pairs[alike])
+        centre[active] = active[local]
+        active = active[crowded & ~taken]
+        if not taken.any() or len(active) < 2:
+            break
+    return centre
+
+
+def _correlated(
+    thumbnails: np.ndarray, rows: np.ndarray, pairs: np.ndarray, min_correlation: float
+) -> np.ndarray:
+    """Which pairs (positions in `rows`) have thumbnails that correlate enough: bool [m]."""
+    alike = np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        used, where = np.unique(rows[pairs[chunk]], return_inverse=True)
+        values = np.asarray(thumbnails[used]).reshape(len(used), -1, 3).astype(np.float32)
+        values -= values.mean(axis=1, keepdims=True)
+        values /= np.linalg.norm(values, axis=(1, 2), keepdims=True)
+        left, right = where.reshape(-1, 2).T
+        alike[chunk] = np.einsum("ijc,ijc->i", values[left], values[right]) >= min_correlation
+    return alike
+
+
+def _greedy_stars(n: int, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Star centres int64 [n] from near pairs (sorted by their lower row), and bool [n]: in a star of 2+."""
+    centre = np.arange(n)
+    taken = np.zeros(n, bool)
+    for low, high in pairs.tolist():
+        if centre[low] == low and not taken[high]:
+            centre[high] = low
+            taken[low] = taken[high] = True
+    return centre, taken

@@ -1,0 +1,15 @@
+"""The one error people see: what happened, where, and what to do about it."""
+
+
+class UdmlError(Exception):
+    """A problem the user can act on. The command line prints it without a traceback.
+
+    Args:
+        what: one sentence saying what is wrong and where (path, key, row).
+        hint: one sentence saying what to do about it.
+    """
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(f"{what}\n  -> {hint}" if hint else what)
+        self.what = what
+        self.hint = hint

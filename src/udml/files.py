@@ -1,0 +1,90 @@
+"""Files that are either whole or absent: temporary name, fsync, rename."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SCRATCH = Path(".scratch")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and renamed over `path`.
+
+    If the block raises, the temporary file is removed and `path` is left as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Force a file's content, or a directory's entries, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN is refused: it is not JSON."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text())
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's content, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """Sixteen hex digits that identify `parts` (JSON-serialisable) by value."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def scratch_directory(stage: str, key: str) -> Path:
+    """A directory for a stage's unfinished work, kept when the stage is killed.
+
+    DVC deletes a stage's outputs before running it, so work to be resumed lives outside them. `key`
+    is a fingerprint of everything the work depends on: leftovers under another key are removed.
+    """
+    keep = SCRATCH / f"{stage}-{key}"
+    for old in SCRATCH.glob(f"{stage}-*"):
+        if old != keep:
+            shutil.rmtree(old, ignore_errors=True)
+    keep.mkdir(parents=True, exist_ok=True)
+    return keep
+
+
+def replace_directory(finished: Path, target: Path) -> None:
+    """Move directory `finished` to `target`, replacing what is there.
+
+    A crash between the two renames leaves the old directory under `.<name>.old` beside it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(finished, target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,398 @@
+"""The training loop: cluster, judge, save, train; again until the budget is spent.
+
+One round is: embed every training image by its fixed view, cluster the embeddings into
+pseudo-classes, measure how healthy and how good they are, write a checkpoint, take
+`recluster_every_steps` optimiser steps. arXiv 1911.07072, section 3, with the release's faults left
+out (fixed views instead of random crops, no label ever looked at).
+
+Shapes: n training images, h held-out images, b images of a batch, S = input_px, c and d lengths of
+features and embeddings.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+
+from udml.config import Train
+from udml.errors import UdmlError
+from udml.learning import selection
+from udml.learning.batches import draw_batch, members_by_cluster, rotation_positions
+from udml.learning.checkpoint import BEST_FILE, Progress, load_checkpoint, save_checkpoint, write_tensors
+from udml.learning.head import start_head
+from udml.learning.labelfree import effective_rank
+from udml.learning.losses import MinedLoss, create_loss, set_proxies
+from udml.learning.network import ROTATIONS, Network
+from udml.learning.pseudo_labels import Clustering, choose_clusters, churn, cluster, cluster_health, nmi
+from udml.learning.views import prefetch, random_views
+from udml.progress import progress
+
+EMBED_BATCH = 256
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What training sees.
+
+    Attributes:
+        images: n decoded images, uint8 [height, width, 3] each; random crops come from here.
+        views: uint8 [n, S, S, 3], their fixed views.
+        held_views: uint8 [h, S, S, 3], fixed views of held-out images.
+        held_strong_views: uint8 [h, S, S, 3], strong views of the same.
+        monitor_labels: int [n] or None. Only `label_nmi` in the log is computed from it.
+    """
+
+    images: Sequence[np.ndarray]
+    views: np.ndarray
+    held_views: np.ndarray
+    held_strong_views: np.ndarray
+    monitor_labels: np.ndarray | None = None
+
+
+class StepForward(nn.Module):
+    """One step's forward pass in one call, which is what distributed training needs to wrap."""
+
+    def __init__(self, network: Network, rotated: np.ndarray) -> None:
+        super().__init__()
+        self.network = network
+        self.rotated = torch.from_numpy(rotated)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Preprocessed images [b, 3, S, S] -> unit embeddings [b, d], rotation logits [4 r, 4].
+
+        The upright view of a rotated image is the batch's own: r images cost 3 r more, not 4 r.
+        Without rotated images the logits are empty.
+        """
+        if len(self.rotated) == 0:
+            return self.network(x), x.new_empty(0, ROTATIONS)
+        turned = [torch.rot90(x[self.rotated], turns, (2, 3)) for turns in range(1, ROTATIONS)]
+        features = self.network.features(torch.cat([x, *turned]))
+        upright = features[self.rotated]
+        logits = self.network.rotation_head(torch.cat([upright, features[len(x) :]]))
+        return self.network.embed(features[: len(x)]), logits
+
+
+@dataclass
+class Run:
+    """The moving parts of one training run."""
+
+    params: Train
+    data: TrainingSet
+    normalise: Callable[[np.ndarray], torch.Tensor]
+    accelerator: Accelerator
+    network: Network
+    forward: nn.Module
+    loss: MinedLoss
+    optimiser: torch.optim.Optimizer
+    clusters: int
+    scratch: Path
+    step: int = 0
+    assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    best_round: int = -1
+    last_losses: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint must hold."""
+        return {"network": self.network, "loss": self.loss}
+
+
+def fit(
+    network: Network,
+    data: TrainingSet,
+    params: Train,
+    mean_std: tuple[Channels, Channels],
+    scratch: Path,
+    on_round: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """Train `network`; leaves the picked weights in `scratch`/best.safetensors.
+
+    A checkpoint in `scratch` is resumed. On the CPU the outcome is bit-identical whether or not the
+    run was killed in between.
+
+    Args:
+        network: pretrained trunk, fresh heads.
+        data: see `TrainingSet`.
+        params: the `train` section.
+        mean_std: of the backbone, on the 0..255 scale.
+        scratch: a directory that outlives a kill.
+        on_round: called with each round's record, restored ones included.
+
+    Returns:
+        One record per round; `picked` marks the one that ships.
+
+    Raises:
+        UdmlError: if no round was healthy, or the data are too few for a batch.
+    """
+    run = _start(network, data, params, mean_std, scratch)
+    for record in run.rounds:
+        on_round(record)
+    while True:
+        resumed = bool(run.rounds) and run.rounds[-1]["step"] == run.step
+        if not resumed:
+            _judge_and_cluster(run)
+            on_round(run.rounds[-1])
+        if run.step >= params.steps or not run.rounds[-1]["healthy"]:
+            break
+        _take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
+    if run.best_round < 0:
+        raise UdmlError(f"no checkpoint was healthy: {run.rounds[-1]['verdict']}", "lower train.learning_rate")
+    for index, record in enumerate(run.rounds):
+        record["picked"] = index == run.best_round
+    return run.rounds
+
+
+def resolve_device(name: str) -> str:
+    """`auto` becomes cuda, mps or cpu, in that order of preference.
+
+    Raises:
+        UdmlError: if a named device is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise UdmlError(f"train.device is {name}, and this machine has none", "set it to auto or cpu")
+    return name
+
+
+def _start(
+    network: Network, data: TrainingSet, params: Train, mean_std: tuple[Channels, Channels], scratch: Path
+) -> Run:
+    device = resolve_device(params.device)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if device == "cuda" else "no")
+    batch = params.clusters_per_batch * params.images_per_cluster
+    if batch % accelerator.num_processes or params.rotation_images % accelerator.num_processes:
+        raise UdmlError(
+            f"a batch of {batch} with {params.rotation_images} rotated images can't be split over "
+            f"{accelerator.num_processes} processes",
+            "choose train.clusters_per_batch and train.rotation_images that they divide",
+        )
+    if params.rotation_weight == 0:
+        network.rotation_head.requires_grad_(False)
+    network.to(accelerator.device, memory_format=torch.channels_last)
+    clusters = params.clusters if isinstance(params.clusters, int) else 0
+    clusters = clusters or choose_clusters(len(data.images), params.clusters_per_batch)
+    loss = create_loss(params.loss, params.losses[params.loss], clusters, params.embedding_dim)
+    loss.to(accelerator.device)
+    trainable = [p for p in [*network.parameters(), *loss.parameters()] if p.requires_grad]
+    optimiser = torch.optim.Adam(
+        trainable, params.learning_rate, weight_decay=params.weight_decay, fused=device != "mps"
+    )
+    share = accelerator.num_processes
+    rotated = params.rotation_images // share if params.rotation_weight else 0
+    forward = accelerator.prepare(StepForward(network, rotation_positions(batch // share, rotated)))
+    mean, std = (torch.tensor(c, device=accelerator.device).view(3, 1, 1) for c in mean_std)
+
+    def normalise(views: np.ndarray) -> torch.Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(views)).to(accelerator.device, non_blocking=True)
+        return (pixels.permute(0, 3, 1, 2).float() - mean) / std
+
+    run = Run(params, data, normalise, accelerator, network, forward, loss, optimiser, clusters, scratch)
+    restored = load_checkpoint(scratch, run.modules, optimiser)
+    if restored is not None:
+        assignment, state = restored
+        run.assignment, run.step = assignment.numpy(), state.step
+        run.rounds, run.best_round = state.rounds, state.best_round
+    return run
+
+
+# --- one round ------------------------------------------------------------------------------------
+
+
+def _judge_and_cluster(run: Run) -> None:
+    """Embed, cluster, measure, pick, save: everything of a round that is not an optimiser step."""
+    params, first = run.params, not run.rounds
+    features, embeddings = _embed(run, run.data.views, f"round {len(run.rounds)}: embed", first)
+    if first and params.head_start == "pca":
+        start_head(run.network.embedding_head, features, params.head_whitening)
+        embeddings = _embed_features(run, features)
+    held = _embed(run, run.data.held_views)[1]
+    strong = _embed(run, run.data.held_strong_views)[1]
+    # with a random head the trunk's own features are the better start, as in the paper
+    vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
+    start = None if first else cluster_means(embeddings, run.assignment, run.clusters)
+    clustering = cluster(
+        vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
+    )
+    set_proxies(run.loss, torch.from_numpy(cluster_means(embeddings, clustering.assignment, run.clusters)))
+    record = {
+        "round": len(run.rounds),
+        "step": run.step,
+        **cluster_health(clustering, embeddings, params.seed),
+        "churn": None if first else churn(run.assignment, clustering.assignment),
+        "label_nmi": _label_nmi(run.data.monitor_labels, clustering.assignment),
+        **_scores(strong, held, embeddings),
+        **run.last_losses,
+    }
+    frozen_rank = effective_rank(unit_rows(features[:2000])) if first else run.rounds[0]["frozen_effective_rank"]
+    finite = bool(np.isfinite(embeddings).all()) and all(np.isfinite(v) for v in run.last_losses.values())
+    verdict = selection.judge(
+        record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share, finite
+    )
+    record |= {"frozen_effective_rank": frozen_rank, "healthy": verdict.healthy, "verdict": verdict.reason}
+    run.rounds.append(record)
+    run.assignment = clustering.assignment
+    if run.accelerator.is_main_process:
+        _save(run, clustering)
+    run.accelerator.wait_for_everyone()
+
+
+def _scores(strong: np.ndarray, held: np.ndarray, embeddings: np.ndarray) -> dict[str, float]:
+    found = selection.label_free_score(strong, held, embeddings)
+    return {"score": found["r1"], "score_mrr": found["mrr"]}
+
+
+def _label_nmi(labels: np.ndarray | None, assignment: np.ndarray) -> float | None:
+    return None if labels is None else nmi(labels, assignment)
+
+
+def _save(run: Run, clustering: Clustering) -> None:
+    """Keep the weights if they are the best so far, then the checkpoint that refers to them."""
+    record = run.rounds[-1]
+    best = run.rounds[run.best_round]["score_mrr"] if run.best_round >= 0 else -1.0
+    if record["healthy"] and record["score_mrr"] > best:
+        run.best_round = record["round"]
+        write_tensors(
+            run.scratch / BEST_FILE,
+            {f"network/{name}": value for name, value in run.network.state_dict().items()}
+            | {
+                "assignment": torch.from_numpy(clustering.assignment),
+                "similarity": torch.from_numpy(clustering.similarity),
+            },
+        )
+    state = Progress(run.step, run.rounds, run.best_round)
+    save_checkpoint(run.scratch, run.modules, run.optimiser, torch.from_numpy(run.assignment), state)
+
+
+def cluster_means(embeddings: np.ndarray, assignment: np.ndarray, clusters: int) -> np.ndarray:
+    """Unit mean of each cluster's embeddings, float32 [k, d]: where a cluster is now.
+
+    The last centroids are where it was before the network moved. An empty cluster starts at some
+    image's embedding.
+    """
+    sums = np.zeros((clusters, embeddings.shape[1]), np.float64)
+    np.add.at(sums, assignment, embeddings)
+    empty = np.flatnonzero(np.bincount(assignment, minlength=clusters) == 0)
+    sums[empty] = embeddings[empty % len(embeddings)]
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return (sums / np.maximum(norms, 1e-12)).astype(np.float32)
+
+
+@torch.inference_mode()
+def _embed(
+    run: Run, views: np.ndarray, description: str = "", with_features: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of fixed views.
+
+    Processes take turns of `EMBED_BATCH` images and put the parts together again.
+    """
+    starts = range(0, len(views), EMBED_BATCH)
+    rank, size = run.accelerator.process_index, run.accelerator.num_processes
+    parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    mine = list(starts)[rank::size]
+    for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
+        with run.accelerator.autocast():
+            features = run.network.features(run.normalise(views[start : start + EMBED_BATCH])).float()
+            embeddings = run.network.embed(features)
+        kept = features if with_features else features[:, :0]
+        parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
+    if size > 1:
+        from accelerate.utils import gather_object
+
+        parts = dict(gather_object(list(parts.items())))
+    ordered = [parts[start] for start in starts]
+    if not ordered:
+        empty = np.empty((0, run.params.embedding_dim), np.float32)
+        return empty, empty
+    return np.concatenate([p[0] for p in ordered]), np.concatenate([p[1] for p in ordered])
+
+
+@torch.inference_mode()
+def _embed_features(run: Run, features: np.ndarray) -> np.ndarray:
+    """Unit embeddings [n, d] of pooled features [n, c]."""
+    parts = torch.from_numpy(features).split(EMBED_BATCH)
+    return torch.cat([run.network.embed(part.to(run.accelerator.device)).cpu() for part in parts]).numpy()
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows of [n, c] scaled to length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+# --- optimiser steps ------------------------------------------------------------------------------
+
+
+def _take_steps(run: Run, until: int) -> None:
+    """Optimiser steps `run.step` .. `until` - 1 on the round's clusters."""
+    params = run.params
+    members = members_by_cluster(run.assignment, params.min_points_per_cluster)
+    steps = range(run.step, until)
+    began, totals = time.perf_counter(), np.zeros(3)
+    make = lambda step: _make_batch(run, members, step)  # noqa: E731
+    bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
+    bar.disable = not run.accelerator.is_main_process
+    for views, labels in bar:
+        outcome = _step(run, views, labels)
+        totals += outcome
+        images = params.clusters_per_batch * params.images_per_cluster * (bar.n + 1)
+        bar.set_postfix_str(
+            f"metric {outcome[0]:.3f} rotation {outcome[1]:.3f} {images / (time.perf_counter() - began):.0f} images/s",
+            refresh=False,
+        )
+    run.step = until
+    mean = totals / len(steps)
+    batch = params.clusters_per_batch * params.images_per_cluster
+    run.last_losses = {
+        "metric_loss": float(mean[0]),
+        "rotation_loss": float(mean[1]),
+        "rotation_accuracy": float(mean[2]),
+        "images_per_second": len(steps) * batch / (time.perf_counter() - began),
+    }
+
+
+def _make_batch(run: Run, members: list[np.ndarray], step: int) -> tuple[np.ndarray, np.ndarray]:
+    """This process's share of a step's views, uint8 [b / processes, S, S, 3], and all b pseudo-labels."""
+    params = run.params
+    rows = draw_batch(members, params.clusters_per_batch, params.images_per_cluster, params.seed, step)
+    share = len(rows) // run.accelerator.num_processes
+    first = share * run.accelerator.process_index
+    mine = [run.data.images[int(row)] for row in rows[first : first + share]]
+    area = (params.crop_area_min, params.crop_area_max)
+    return random_views(mine, params.input_px, area, [params.seed, step], first), run.assignment[rows]
+
+
+def _step(run: Run, views: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One optimiser step; returns (metric loss, rotation loss, rotation accuracy)."""
+    weight = run.params.rotation_weight
+    with run.accelerator.autocast():
+        embeddings, logits = run.forward(run.normalise(views))
+    targets = torch.from_numpy(labels).to(run.accelerator.device)
+    metric_loss = run.loss(_gather(run, embeddings.float()), targets)
+    rotation_loss, accuracy = metric_loss.new_zeros(()), metric_loss.new_zeros(())
+    if weight:
+        turns = torch.arange(ROTATIONS, device=logits.device).repeat_interleave(len(logits) // ROTATIONS)
+        rotation_loss = F.cross_entropy(logits.float(), turns)
+        accuracy = (logits.argmax(1) == turns).float().mean()
+    run.optimiser.zero_grad(set_to_none=True)
+    run.accelerator.backward(metric_loss + weight * rotation_loss)
+    run.optimiser.step()
+    return torch.stack([metric_loss, rotation_loss, accuracy]).detach().cpu().numpy()
+
+
+def _gather(run: Run, embeddings: torch.Tensor) -> torch.Tensor:
+    """All processes' embeddings in order, with gradients; the loss then sees the whole batch."""
+    if run.accelerator.num_processes == 1:
+        return embeddings
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(embeddings))

@@ -1,0 +1,195 @@
+"""The stage `train`: prepared images in, the picked model and the log of every round out.
+
+Labels are read for one purpose, `label_nmi` in the log. Nothing that shapes the weights sees them.
+"""
+
+import hashlib
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file
+
+from udml.config import Train
+from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog, write_table
+from udml.errors import UdmlError
+from udml.files import fingerprint, read_json, replace_directory, scratch_directory, write_json
+from udml.learning import selection
+from udml.learning.backbone import Backbone, create_backbone, freeze_blocks
+from udml.learning.checkpoint import BEST_FILE
+from udml.learning.fit import TrainingSet, fit
+from udml.learning.frozen_norm import fold_frozen_norms
+from udml.learning.network import ModelSpec, Network, save
+from udml.learning.views import fixed_view, write_fixed_views
+from udml.machine import keep_freed_memory
+
+ROUNDS_FILE = "rounds.json"
+CLUSTERS_FILE = "clusters.parquet"
+_LIVE_KEYS = (
+    "metric_loss", "rotation_loss", "rotation_accuracy", "score", "score_mrr", "effective_rank",
+    "embedding_std", "mean_cosine", "churn", "empty", "singletons", "label_nmi", "images_per_second",
+)  # fmt: skip
+
+
+def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
+    """Learn an embedding from the `train` split of `prepared`.
+
+    Args:
+        prepared: output of the stage `prepare`.
+        out: receives model.safetensors, model.json, rounds.json, clusters.parquet.
+        live: receives DVCLive metrics and plots.
+        params: the `train` section.
+
+    Raises:
+        UdmlError: if there are too few images, or no round was healthy.
+    """
+    keep_freed_memory()
+    summary = read_json(prepared / SUMMARY_FILE)
+    catalog = read_catalog(prepared)
+    scratch = scratch_directory("train", _work_key(summary, catalog, params))
+    torch.manual_seed(params.seed)
+    backbone = create_backbone(params.backbone, params.pretrained)
+    network = Network(
+        fold_frozen_norms(backbone.trunk), backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim
+    )
+    freeze_blocks(network.trunk, params.frozen_blocks)
+    data, rows = load_training_set(prepared, catalog, params, scratch)
+    log = _live_log(live)
+    rounds = fit(network, data, params, (backbone.mean, backbone.std), scratch, log)
+    if not _is_main_process():
+        return
+    _write(scratch, out, rounds, catalog["image_id"].to_numpy()[rows], _spec(backbone, params, summary))
+    shutil.rmtree(scratch)
+    _say_how_it_went(rounds)
+
+
+def load_training_set(
+    prepared: Path, catalog: pd.DataFrame, params: Train, scratch: Path
+) -> tuple[TrainingSet, np.ndarray]:
+    """Training images with some held out, and the catalogue rows of those that are trained on."""
+    rows = np.flatnonzero(catalog["split"] == "train")
+    groups = catalog["group"].to_numpy()[rows]
+    held = selection.hold_out(groups, params.holdout_share, params.holdout_max_images, params.seed)
+    kept, held_rows = rows[~held], rows[held]
+    if len(kept) < params.clusters_per_batch * 2 or len(held_rows) < 2:
+        raise UdmlError(
+            f"only {len(kept)} images to train on and {len(held_rows)} held out",
+            "import more images, or raise train.holdout_share / lower train.clusters_per_batch",
+        )
+    store = open_store(prepared, catalog)
+    images = _Rows(store, kept)
+    strong = selection.strong_views([store[row] for row in held_rows], params.seed)
+
+    def fixed(pictures: list[np.ndarray]) -> np.ndarray:
+        return np.stack([fixed_view(picture, params.input_px, params.crop_share) for picture in pictures])
+
+    labels = catalog["label"].iloc[kept]
+    return TrainingSet(
+        images,
+        write_fixed_views(scratch / "views.u8", images, params.input_px, params.crop_share),
+        fixed([store[row] for row in held_rows]),
+        fixed(strong),
+        None if labels.isna().any() else labels.astype("category").cat.codes.to_numpy(),
+    ), kept
+
+
+class _Rows:
+    """Some rows of a store, as a sequence."""
+
+    def __init__(self, store: Any, rows: np.ndarray) -> None:
+        self.store, self.rows = store, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> np.ndarray:
+        return self.store[self.rows[position]]
+
+
+def _work_key(summary: dict[str, Any], catalog: pd.DataFrame, params: Train) -> str:
+    """Changes with anything that a half-finished run depends on."""
+    unlabelled = catalog[["image_id", "sha256", "split", "group"]]
+    content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
+    return fingerprint("train-1", asdict(params), summary["store_short_side_px"], content.hexdigest(), torch.__version__)
+
+
+def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSpec:
+    method = f"UDML-SS, {params.loss}, rotation {params.rotation_weight:g}"
+    protocol = f"{method}, {params.input_px} px, {params.steps} steps, seed {params.seed}; {summary['protocol']}"
+    return ModelSpec(
+        params.backbone,
+        params.embedding_dim,
+        params.rotation_hidden_dim,
+        params.input_px,
+        params.crop_share,
+        backbone.mean,
+        backbone.std,
+        backbone.weights_licence,
+        summary["store_short_side_px"],
+        summary["data_version"],
+        protocol,
+    )
+
+
+def _write(scratch: Path, out: Path, rounds: list[dict[str, Any]], image_ids: np.ndarray, spec: ModelSpec) -> None:
+    """Put the picked weights, their clusters and the log into `out`, all at once."""
+    best = load_file(scratch / BEST_FILE)
+    finished = scratch / "finished"
+    weights = {name.removeprefix("network/"): t for name, t in best.items() if name.startswith("network/")}
+    save(finished, weights, spec)
+    write_json(finished / ROUNDS_FILE, rounds)
+    clusters = {
+        "image_id": image_ids,
+        "cluster": best["assignment"].numpy(),
+        "similarity": best["similarity"].numpy(),
+    }
+    write_table(finished / CLUSTERS_FILE, pa.table(clusters))
+    replace_directory(finished, out)
+
+
+def _live_log(directory: Path) -> Any:
+    """A callback that writes each round to DVCLive; does nothing where DVCLive is not installed."""
+    try:
+        from dvclive import Live
+    except ImportError:
+        return lambda record: None
+    if not _is_main_process():
+        return lambda record: None
+    live = Live(str(directory), save_dvc_exp=False, dvcyaml=None, report=None)
+
+    def log(record: dict[str, Any]) -> None:
+        live.step = record["step"]
+        for key in _LIVE_KEYS:
+            if record.get(key) is not None:
+                live.log_metric(key, record[key])
+        live.make_summary()
+
+    return log
+
+
+def _is_main_process() -> bool:
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
+
+
+def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
+    first, last = rounds[0], rounds[-1]
+    picked = next(record for record in rounds if record["picked"])
+    if not last["healthy"]:
+        print(f"stopped early at step {last['step']}: {last['verdict']}")
+    print(
+        f"picked the model of step {picked['step']}: of the held-out images {picked['score']:.1%} are found again "
+        f"from a strong view ({first['score']:.1%} before training)"
+    )
+    accuracy = last.get("rotation_accuracy") or 0.5
+    if accuracy < 0.3 or accuracy > 0.99:
+        print(
+            f"rotation accuracy is {accuracy:.0%}: rotation prediction teaches nothing on these images; "
+            "consider train.rotation_weight=0"
+        )

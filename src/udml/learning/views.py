@@ -1,0 +1,105 @@
+"""What the network is shown: random crops to train on, one fixed view to cluster by.
+
+Shapes: n images, S = input_px. Everything here is uint8 RGB on the CPU; normalisation and rotation
+happen on the device.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from udml.files import atomic_path
+from udml.learning.preprocess import preprocess
+from udml.machine import usable_cores
+from udml.progress import progress
+
+_CROP_RATIO = (3 / 4, 4 / 3)
+_TRIES = 10
+
+
+def crop_box(
+    width: int, height: int, area_share: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """A random crop (left, top, right, bottom) in px, as torchvision's RandomResizedCrop draws it."""
+    area = width * height
+    for _ in range(_TRIES):
+        target = area * rng.uniform(*area_share)
+        ratio = np.exp(rng.uniform(*np.log(_CROP_RATIO)))
+        crop_width, crop_height = round(np.sqrt(target * ratio)), round(np.sqrt(target / ratio))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            left = int(rng.integers(0, width - crop_width + 1))
+            top = int(rng.integers(0, height - crop_height + 1))
+            return left, top, left + crop_width, top + crop_height
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def random_view(
+    image: np.ndarray, input_px: int, area_share: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """A random resized crop, mirrored half the time: uint8 [h, w, 3] -> uint8 [S, S, 3]."""
+    left, top, right, bottom = crop_box(image.shape[1], image.shape[0], area_share, rng)
+    crop = Image.fromarray(image[top:bottom, left:right])
+    view = np.asarray(crop.resize((input_px, input_px), Image.Resampling.BILINEAR))
+    return view[:, ::-1] if rng.random() < 0.5 else view
+
+
+def random_views(
+    images: Sequence[np.ndarray],
+    input_px: int,
+    area_share: tuple[float, float],
+    seed: Sequence[int],
+    first: int = 0,
+) -> np.ndarray:
+    """Random views of a list of images: uint8 [n, S, S, 3].
+
+    View i is a function of `seed`, `first` + i and its image alone, so that processes which share a
+    batch make the same views as one process does.
+    """
+    out = np.empty((len(images), input_px, input_px, 3), np.uint8)
+    for position, image in enumerate(images):
+        rng = np.random.default_rng([*seed, first + position])
+        out[position] = random_view(image, input_px, area_share, rng)
+    return out
+
+
+def fixed_view(image: np.ndarray, input_px: int, crop_share: float) -> np.ndarray:
+    """The view that search uses, before normalisation: uint8 [h, w, 3] -> uint8 [S, S, 3]."""
+    pixels = preprocess(torch.from_numpy(image)[None], input_px, crop_share, (0.0,) * 3, (1.0,) * 3)
+    return pixels[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
+
+
+def write_fixed_views(path: Path, images: Sequence[np.ndarray], input_px: int, crop_share: float) -> np.ndarray:
+    """Make the fixed view of every image once, into a memory-mapped uint8 [n, S, S, 3] file.
+
+    Every clustering round reads it. A finished file at `path` is used as it is.
+    """
+    shape = (len(images), input_px, input_px, 3)
+    if not path.exists():
+        with atomic_path(path) as temporary, ThreadPoolExecutor(usable_cores()) as pool:
+            views = np.memmap(temporary, np.uint8, "w+", shape=shape)
+
+            def make(row: int) -> None:
+                views[row] = fixed_view(images[row], input_px, crop_share)
+
+            for _ in progress(pool.map(make, range(len(images))), "fixed views", len(images), "image"):
+                pass
+            views.flush()
+    return np.memmap(path, np.uint8, "r", shape=shape)
+
+
+def prefetch(make, keys: Sequence, ahead: int = 2) -> Iterator:  # type: ignore[no-untyped-def,type-arg]
+    """Yield `make(key)` for each key in order, made by a thread while the caller works on the last."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = [pool.submit(make, key) for key in keys[:ahead]]
+        for position in range(len(keys)):
+            following = position + ahead
+            result = pending.pop(0).result()
+            if following < len(keys):
+                pending.append(pool.submit(make, keys[following]))
+            yield result

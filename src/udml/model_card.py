@@ -1,0 +1,65 @@
+"""What a shipped ONNX file says about itself, inside the file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from udml.errors import UdmlError
+
+_PREFIX = "udml."
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Facts stored as ONNX metadata; every value survives the trip through a string.
+
+    Attributes:
+        model_version: 16 hex digits that identify the weights and the preprocessing.
+        kind: "trained" for the embedding, "frozen" for the pretrained backbone it is compared with.
+        backbone: timm or torchvision name.
+        embedding_dim: length of an output vector.
+        input_px: side of the square the network sees, after crop and resize inside the graph.
+        crop_share: side of the centre square kept, as a share of the shorter side.
+        store_short_side_px: images were shrunk to this shorter side before training; decoding for
+            search does the same, so that queries and gallery are seen alike.
+        data_version: identifies the imported data the model was trained on.
+        weights_licence: licence of the pretrained weights it started from.
+        protocol: how it was trained, in one line.
+    """
+
+    model_version: str
+    kind: str
+    backbone: str
+    embedding_dim: int
+    input_px: int
+    crop_share: float
+    store_short_side_px: int
+    data_version: str
+    weights_licence: str
+    protocol: str
+
+    def to_metadata(self) -> dict[str, str]:
+        """The card as ONNX metadata entries."""
+        return {_PREFIX + key: str(value) for key, value in asdict(self).items()}
+
+
+def read_model_card(metadata: Mapping[str, str], origin: str) -> ModelCard:
+    """Rebuild the card from ONNX metadata.
+
+    Raises:
+        UdmlError: if `origin` was not exported by udml.
+    """
+    try:
+        return ModelCard(
+            model_version=metadata[_PREFIX + "model_version"],
+            kind=metadata[_PREFIX + "kind"],
+            backbone=metadata[_PREFIX + "backbone"],
+            embedding_dim=int(metadata[_PREFIX + "embedding_dim"]),
+            input_px=int(metadata[_PREFIX + "input_px"]),
+            crop_share=float(metadata[_PREFIX + "crop_share"]),
+            store_short_side_px=int(metadata[_PREFIX + "store_short_side_px"]),
+            data_version=metadata[_PREFIX + "data_version"],
+            weights_licence=metadata[_PREFIX + "weights_licence"],
+            protocol=metadata[_PREFIX + "protocol"],
+        )
+    except (KeyError, ValueError) as error:
+        raise UdmlError(f"{origin} carries no udml metadata ({error})", "export it with `dvc repro export`") from error

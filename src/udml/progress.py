@@ -1,0 +1,24 @@
+"""Progress bars with an estimate of the time left; readable in a log file too."""
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], description: str, total: int | None = None, unit: str = "it") -> "tqdm[T]":
+    """Wrap `items` in a bar on stderr: refreshed in place on a terminal, a line every 10 s in a log."""
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        items,
+        desc=description,
+        total=total,
+        unit=unit,
+        mininterval=0.1 if terminal else 10.0,
+        dynamic_ncols=terminal,
+        ncols=None if terminal else 100,
+        smoothing=0.05,
+    )

@@ -1,0 +1,173 @@
+"""A built index, opened to be searched: memory-mapped, and only with the model that it was made by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pandas as pd
+
+from udml.errors import UdmlError
+from udml.files import read_json
+from udml.model_card import ModelCard
+
+INDEX_FILE = "index.faiss"
+INFO_FILE = "index.json"
+ITEMS_FILE = "items.parquet"
+ITEMS_COLUMNS = ("image_id", "source", "data_shard", "data_offset", "size_bytes", "label")
+_REBUILD = "build the index again with `dvc repro index`"
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What stands in index.json.
+
+    Attributes:
+        model_version: of the model that made the vectors.
+        data_version: of the images in the index.
+        kind: "flat", "hnsw" or "ivf".
+        dim: length of a vector.
+        count: images in the index.
+        recall_at_10: share of the exact ten nearest that are found, 0..1; 1 for flat.
+        search_parameters: "efSearch" or "nprobe", chosen to reach that recall; empty for flat.
+    """
+
+    model_version: str
+    data_version: str
+    kind: str
+    dim: int
+    count: int
+    recall_at_10: float
+    search_parameters: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class GalleryIndex:
+    """An open index.
+
+    Attributes:
+        info: what index.json says.
+        ids: int64 [count], the image_id at each position.
+        faiss_index: the memory-mapped IndexIDMap2.
+        base: what it wraps; finds positions instead of ids.
+    """
+
+    info: IndexInfo
+    ids: np.ndarray
+    faiss_index: Any
+    base: Any
+
+
+def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
+    """Open an index, memory-mapped, for queries embedded by the model of `card`.
+
+    Raises:
+        UdmlError: if there is none, it is damaged, or another model made it: distances between
+            vectors of two models mean nothing.
+    """
+    info = _read_info(directory)
+    if info.model_version != card.model_version:
+        raise UdmlError(
+            f"the index at {directory} was made by model {info.model_version}, the queries come from "
+            f"model {card.model_version}",
+            _REBUILD,
+        )
+    # FAISS has one way of mapping inverted lists and another for everything else.
+    flag = faiss.IO_FLAG_MMAP if info.kind == "ivf" else faiss.IO_FLAG_MMAP_IFC
+    try:
+        opened = faiss.read_index(str(directory / INDEX_FILE), flag)
+    except RuntimeError as error:
+        raise UdmlError(f"{directory / INDEX_FILE} cannot be read: {error}", _REBUILD) from error
+    if not isinstance(opened, faiss.IndexIDMap2):
+        raise UdmlError(f"{directory / INDEX_FILE} is not an index of udml", _REBUILD)
+    if (opened.d, opened.ntotal) != (info.dim, info.count) or info.dim != card.embedding_dim:
+        raise UdmlError(
+            f"the index at {directory} holds {opened.ntotal} vectors of length {opened.d}; expected are "
+            f"{info.count} of length {card.embedding_dim}",
+            _REBUILD,
+        )
+    ids = faiss.vector_to_array(opened.id_map)
+    return GalleryIndex(info, ids, opened, faiss.downcast_index(opened.index))
+
+
+def _read_info(directory: Path) -> IndexInfo:
+    path = directory / INFO_FILE
+    if not path.exists() or not (directory / INDEX_FILE).exists():
+        raise UdmlError(f"no index at {directory}", "run `dvc repro index` first")
+    try:
+        return IndexInfo(**read_json(path))
+    except (TypeError, ValueError) as error:
+        raise UdmlError(f"{path} is damaged: {error}", _REBUILD) from error
+
+
+def read_items(directory: Path) -> pd.DataFrame:
+    """What is behind each image_id: source path, label or null, and where its original bytes are."""
+    path = directory / ITEMS_FILE
+    if not path.exists():
+        raise UdmlError(f"no item list at {path}", _REBUILD)
+    return pd.read_parquet(path)
+
+
+def search(index: GalleryIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of each query, best first; fewer only where the index holds fewer.
+
+    Args:
+        index: an open index.
+        queries: float32 [n, d], unit rows.
+        k: at least 1.
+
+    Returns:
+        Cosine similarities float32 [n, min(k, count)] and image_ids int64 of the same shape.
+
+    Raises:
+        UdmlError: if the queries are not finite or of another length than the index's vectors.
+    """
+    if queries.ndim != 2 or queries.shape[1] != index.info.dim or not np.isfinite(queries).all():
+        raise UdmlError(
+            f"queries {queries.shape} do not fit an index of vectors of {index.info.dim} finite numbers",
+            "embed them with the model that made the index",
+        )
+    similarity, positions = search_base(index.base, queries, min(k, index.info.count))
+    return similarity, index.ids[positions]
+
+
+def search_base(base: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search a FAISS index without ids: similarities and positions, [n, k]; k at most its size.
+
+    An approximate search that comes back with fewer than k (FAISS then fills up with -1) is done
+    again exactly, so that there are always k.
+    """
+    queries = np.ascontiguousarray(queries, np.float32)
+    similarity, positions = base.search(queries, k)
+    short = np.flatnonzero((positions < 0).any(axis=1))
+    if len(short):
+        similarity[short], positions[short] = _search_exactly(base, queries[short], k)
+    return similarity, positions
+
+
+def _search_exactly(base: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(base, faiss.IndexIVF):
+        every_list = faiss.IVFSearchParameters()
+        every_list.nprobe = base.nlist
+        return base.search(queries, k, params=every_list)
+    return faiss.downcast_index(base.storage).search(queries, k)
+
+
+def vectors_of(index: GalleryIndex, image_ids: np.ndarray) -> np.ndarray:
+    """The stored vectors of these images, float32 [n, d], in the order asked for.
+
+    Raises:
+        UdmlError: if the index lacks one of them.
+    """
+    order = np.argsort(index.ids)
+    at = np.minimum(np.searchsorted(index.ids, image_ids, sorter=order), len(order) - 1)
+    positions = order[at]
+    missing = np.flatnonzero(index.ids[positions] != image_ids)
+    if len(missing):
+        first = image_ids[missing[0]]
+        raise UdmlError(f"{len(missing)} images are not in the index, the first has id {first}", _REBUILD)
+    if index.info.kind == "ivf":
+        index.base.make_direct_map()
+    return index.base.reconstruct_batch(positions)

@@ -1,0 +1,247 @@
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pytest
+import skimage
+import sklearn
+import torch
+from PIL import Image, ImageOps
+
+from udml.config import Export
+from udml.data.catalog import CATALOG_FILE, CATALOG_SCHEMA, write_table
+from udml.data.shards import ShardWriter
+from udml.errors import UdmlError
+from udml.export import export as stage
+from udml.export import graph
+from udml.export.graph import INPUT
+from udml.learning.backbone import OFFLINE_BACKBONE, Backbone, create_backbone
+from udml.learning.network import ModelSpec, create_network, save
+from udml.model_card import read_model_card
+
+SKIMAGE = Path(skimage.__file__).parent / "data"
+SKLEARN = Path(sklearn.__file__).parent / "datasets/images"
+PHOTOGRAPHS = [SKIMAGE / "astronaut.png", SKIMAGE / "chelsea.png", SKIMAGE / "coffee.png"]
+PHOTOGRAPHS += [SKIMAGE / "rocket.jpg", SKIMAGE / "motorcycle_left.png", SKLEARN / "china.jpg"]
+GROCERY = Path(__file__).parents[3] / "shared/data/grocery"
+PARAMS = Export(opset=18, parity_images=24, min_cosine=0.9999, min_top1_agreement=0.999)
+SPEC = ModelSpec(
+    backbone=OFFLINE_BACKBONE,
+    embedding_dim=64,
+    rotation_hidden_dim=16,
+    input_px=96,
+    crop_share=0.887,
+    mean=(127.0, 127.0, 127.0),
+    std=(128.0, 128.0, 128.0),
+    weights_licence="Apache-2.0",
+    store_short_side_px=160,
+    data_version="fedcba9876543210",
+    protocol="a test",
+)
+Workspace = tuple[Path, Path, Path]
+
+
+def jpegs() -> list[bytes]:
+    """Four crops of each photograph, of many sizes; one turned by EXIF."""
+    files = []
+    for order, path in enumerate(PHOTOGRAPHS):
+        photograph = Image.open(path).convert("RGB")
+        width, height = photograph.size
+        for part, (dx, dy) in enumerate([(0, 0), (0.5, 0), (0, 0.5), (0.4, 0.3)]):
+            left, top = int(dx * width), int(dy * height)
+            size = (width // 2 - 7 * order, height // 2 - 11 * part)
+            crop = photograph.crop((left, top, left + size[0], top + size[1]))
+            exif = Image.Exif()
+            exif[0x0112] = 6 if part == 3 else 1
+            buffer = io.BytesIO()
+            crop.save(buffer, "JPEG", quality=90, exif=exif)
+            files.append(buffer.getvalue())
+    return files
+
+
+def write_images(root: Path, files: list[bytes]) -> tuple[Path, Path]:
+    """A data folder and its catalogue, as import and prepare leave them; the store is not needed here."""
+    rows = []
+    with ShardWriter(root / "data") as writer:
+        for order, data in enumerate(files):
+            shard, offset = writer.add(order, f"{order}.jpg", data)
+            width, height = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).size
+            row = {field.name: "x" if pa.types.is_string(field.type) else 0 for field in CATALOG_SCHEMA}
+            row |= {"image_id": order, "width": width, "height": height}
+            rows.append(row | {"data_shard": shard, "data_offset": offset, "size_bytes": len(data)})
+    table = pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA)
+    write_table(root / "prepared" / CATALOG_FILE, table)
+    return root / "prepared", root / "data"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """(trained, prepared, data): EfficientNet-Lite0 with its ImageNet weights and a random head."""
+    root = tmp_path_factory.mktemp("workspace")
+    torch.manual_seed(0)
+    save(root / "trained", create_network(SPEC, pretrained=True).state_dict(), SPEC)
+    return (root / "trained", *write_images(root, jpegs()))
+
+
+@pytest.fixture(scope="module")
+def exported(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("artifacts") / "export"
+    stage.export(*workspace, out, PARAMS)
+    return out
+
+
+def session_of(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def tiny_backbone(name: str, pretrained: bool) -> Backbone:
+    """Small and quick, but with a strided convolution, so that edges count; `name` picks the weights."""
+    torch.manual_seed(len(name) + pretrained)
+    trunk = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, stride=2),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+    )
+    return Backbone(trunk, 16, (127.0,) * 3, (128.0,) * 3, "MIT")
+
+
+@pytest.fixture
+def tiny(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The same images with a network that exports in a second."""
+    monkeypatch.setattr("udml.learning.network.create_backbone", tiny_backbone)
+    monkeypatch.setattr(stage, "create_backbone", tiny_backbone)
+    save(tmp_path / "trained", create_network(SPEC, pretrained=False).state_dict(), SPEC)
+    return (tmp_path / "trained", *workspace[1:])
+
+
+def test_writes_two_models_and_what_was_measured(exported: Path) -> None:
+    assert sorted(path.name for path in exported.iterdir()) == ["frozen.onnx", "model.onnx", "parity.json"]
+    report = json.loads((exported / stage.PARITY_FILE).read_text())
+    for kind, file, dim in (("trained", stage.MODEL_FILE, 64), ("frozen", stage.FROZEN_FILE, 1280)):
+        assert report[kind]["images"] == 24
+        assert report[kind]["sizes"] > 12
+        assert report[kind]["min_cosine"] > 0.99999
+        assert report[kind]["top1_agreement"] == 1.0
+        assert report[kind]["max_pixel_difference"] < 2e-3
+        assert report[kind]["batch_max_abs_difference"] < 1e-5
+        card = read_model_card(session_of(exported / file).get_modelmeta().custom_metadata_map, file)
+        assert (card.kind, card.embedding_dim) == (kind, dim)
+        assert card.model_version == report[kind]["model_version"]
+        assert (card.data_version, card.store_short_side_px) == (SPEC.data_version, 160)
+    assert report["trained"]["model_version"] != report["frozen"]["model_version"]
+
+
+def test_frozen_vectors_are_the_published_weights_own(exported: Path) -> None:
+    """Expected: timm's network in PyTorch on Pillow's crop, `(x - 127) / 128`; a few pinned as numbers."""
+    photograph = Image.open(SKLEARN / "china.jpg").convert("RGB")
+    side = 427 * 887 // 1000
+    left, top = (640 - side) // 2, (427 - side) // 2
+    square = np.asarray(photograph.crop((left, top, left + side, top + side)))
+    pixels = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float()
+    pixels = torch.nn.functional.interpolate(pixels, (96, 96), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        features = create_backbone(OFFLINE_BACKBONE, pretrained=True).trunk.eval()((pixels - 127) / 128)[0]
+    expected = (features / features.norm()).numpy()
+    got = session_of(exported / stage.FROZEN_FILE).run(None, {INPUT: np.asarray(photograph)[None]})[0][0]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(got[6:11], [0.0506, 0.0137, 0.0067, 0.0104, 0.0048], atol=1e-4)
+
+
+@pytest.mark.skipif(not GROCERY.exists(), reason=f"the Grocery Store Dataset is not at {GROCERY}")
+def test_real_smartphone_photographs_agree(exported: Path, workspace: Workspace, tmp_path: Path) -> None:
+    lines = (GROCERY / "test.txt").read_text().splitlines()[::40]
+    prepared, data = write_images(tmp_path, [(GROCERY / line.split(",")[0]).read_bytes() for line in lines])
+    network, spec = stage.load(workspace[0])
+    images = list(stage._parity_images(prepared, data, 60, spec))
+    parity = stage.compare(
+        stage.torch_embed(network, spec), stage.onnx_embed((exported / stage.MODEL_FILE).read_bytes()), images
+    )
+    assert parity.images == 60
+    assert parity.min_cosine >= 0.9999
+    assert parity.top1_agreement >= 0.999
+
+
+def test_parity_images_have_every_shape_a_caller_may_send(workspace: Workspace) -> None:
+    shapes = [image.shape for image in stage._parity_images(*workspace[1:], 24, SPEC)]
+    shorter = [min(shape[:2]) for shape in shapes]
+    assert len(shapes) == 24
+    assert (33, 50, 3) in shapes
+    assert min(shorter) < SPEC.input_px * SPEC.crop_share < SPEC.store_short_side_px < max(shorter)
+    assert {shape[0] > shape[1] for shape in shapes} == {True, False}
+    assert any(side % 2 for shape in shapes for side in shape[:2])
+
+
+def test_the_same_input_gives_the_same_bytes(tiny: Workspace, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        stage.export(*tiny, tmp_path / name, PARAMS)
+    for file in (stage.MODEL_FILE, stage.FROZEN_FILE, stage.PARITY_FILE):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+BREAKAGES = {"exclude_outside": 0, "antialias": 0, "coordinate_transformation_mode": "asymmetric"}
+
+
+@pytest.mark.parametrize("attribute", BREAKAGES)
+def test_a_resize_unlike_pytorchs_is_caught_and_leaves_nothing(
+    attribute: str, tiny: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = graph._node
+
+    def broken(operator: str, *arguments, **attributes):
+        if operator == "Resize":
+            attributes[attribute] = BREAKAGES[attribute]
+            if attribute == "antialias":
+                attributes["exclude_outside"] = 0
+        return honest(operator, *arguments, **attributes)
+
+    out = tmp_path / "export"
+    out.mkdir()
+    (out / stage.MODEL_FILE).write_bytes(b"of an earlier run")
+    monkeypatch.setattr(graph, "_node", broken)
+    with pytest.raises(UdmlError, match=r"model\.onnx disagrees .* off by [1-9]\d*\.\d+ grey levels"):
+        stage.export(*tiny, out, PARAMS)
+    assert not [path for path in tmp_path.iterdir() if path.name != "trained"]
+
+
+def test_a_wrong_normalisation_is_caught(
+    tiny: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = graph.preprocessing_model
+    monkeypatch.setattr(
+        graph, "preprocessing_model", lambda px, share, mean, std, *rest: honest(px, share, std, mean, *rest)
+    )
+    with pytest.raises(UdmlError, match="disagrees"):
+        stage.export(*tiny, tmp_path / "export", PARAMS)
+
+
+def test_a_network_whose_vectors_are_not_of_unit_length_is_refused(
+    tiny: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, spec = stage.load(tiny[0])
+    network.embed = lambda features: 2 * network.embedding_head(features)  # type: ignore[method-assign]
+    monkeypatch.setattr(stage, "load", lambda _: (network, spec))
+    with pytest.raises(UdmlError, match="length off"):
+        stage.export(*tiny, tmp_path / "export", PARAMS)
+
+
+def test_a_missing_model_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(UdmlError, match="no trained model"):
+        stage.export(tmp_path / "nothing", *workspace[1:], tmp_path / "export", PARAMS)
+
+
+def test_the_version_follows_weights_and_preprocessing_and_nothing_else(tiny: Workspace) -> None:
+    network, spec = stage.load(tiny[0])
+    version = stage.model_version(network, spec)
+    assert len(version) == 16
+    assert stage.model_version(*stage.load(tiny[0])) == version
+    assert stage.model_version(network, replace(spec, protocol="another", data_version="another")) == version
+    for change in ({"input_px": 97}, {"crop_share": 0.888}, {"mean": (0.0,) * 3}, {"store_short_side_px": 9}):
+        assert stage.model_version(network, replace(spec, **change)) != version
+    with torch.no_grad():
+        network.embedding_head.bias[0] += 1e-6
+    assert stage.model_version(network, spec) != version

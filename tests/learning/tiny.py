@@ -1,0 +1,61 @@
+"""A training run small enough to repeat many times: real trunk, 32 px pictures, six steps."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from udml.config import Train, load_params
+from udml.learning.backbone import create_backbone, freeze_blocks
+from udml.learning.fit import TrainingSet, fit
+from udml.learning.frozen_norm import fold_frozen_norms
+from udml.learning.network import Network
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SIDE = 32
+
+
+def tiny_params(**changes: Any) -> Train:
+    base: dict[str, Any] = {
+        "input_px": SIDE,
+        "embedding_dim": 16,
+        "rotation_hidden_dim": 8,
+        "clusters": 6,
+        "clusters_per_batch": 4,
+        "images_per_cluster": 2,
+        "rotation_images": 4,
+        "recluster_every_steps": 2,
+        "steps": 6,
+        "frozen_blocks": 8,
+        "device": "cpu",
+    }
+    return dataclasses.replace(load_params(PARAMS).train, **{**base, **changes})
+
+
+def tiny_data(images: int = 60, held: int = 12, monitor_labels: bool = True) -> TrainingSet:
+    """Pictures of six kinds: a kind is a random pattern, a picture is the pattern with noise."""
+    rng = np.random.default_rng(0)
+    kinds = np.arange(images + held) % 6
+    patterns = rng.integers(0, 256, (6, 8, 8, 3)).repeat(5, axis=1).repeat(5, axis=2)
+    pictures = np.clip(patterns[kinds] + rng.normal(0, 30, (images + held, 40, 40, 3)), 0, 255).astype(np.uint8)
+    views = pictures[:, 4 : 4 + SIDE, 4 : 4 + SIDE]
+    strong = pictures[:, 8 : 8 + SIDE, 8 : 8 + SIDE]
+    labels = kinds[:images] if monitor_labels else None
+    return TrainingSet(list(pictures[:images]), views[:images], views[images:], strong[images:], labels)
+
+
+def tiny_network(params: Train) -> tuple[Network, tuple[Any, Any]]:
+    torch.manual_seed(params.seed)
+    backbone = create_backbone(params.backbone, params.pretrained)
+    trunk = fold_frozen_norms(backbone.trunk)
+    freeze_blocks(trunk, params.frozen_blocks)
+    network = Network(trunk, backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim)
+    return network, (backbone.mean, backbone.std)
+
+
+def tiny_fit(scratch: Path, params: Train, data: TrainingSet | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+    scratch.mkdir(parents=True, exist_ok=True)
+    network, mean_std = tiny_network(params)
+    return fit(network, data or tiny_data(), params, mean_std, scratch, **kwargs)

@@ -8,10 +8,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from udml import __version__, paths
 from udml.errors import UdmlError
 
+if TYPE_CHECKING:
+    from udml.retrieval.embedder import FileProblem
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace], None]
 
 
@@ -57,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: argparse._SubParsersAction, name: str, run: Command, help_text: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
-    command: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+def _add(commands: Commands, name: str, run: Command, help_text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help_text, description=help_text)
     command.set_defaults(run=run)
     return command
 
@@ -66,12 +71,15 @@ def _add(commands: argparse._SubParsersAction, name: str, run: Command, help_tex
 # --- data and settings ----------------------------------------------------------------------------
 
 
-def _add_data(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _add_data(commands: Commands) -> None:
     data = commands.add_parser("data", help="bring images in")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     command = _add(actions, "import", _import, "copy images into data/, as shards that DVC tracks")
-    command.add_argument("source", help="a folder, a CSV or Parquet manifest, or `places` for the built-in sample")
+    command.add_argument(
+        "source", help="a folder, a CSV or Parquet manifest, or `places`, the built-in sample"
+    )
     command.add_argument("--layout", help="how the folder is laid out (default: detected)")
+    _add(actions, "ensure", _ensure, "have some data: what is here, else from the DVC remote, else `places`")
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -79,11 +87,18 @@ def _import(options: argparse.Namespace) -> None:
 
     sample = options.source == "places" and options.layout in (None, "places")
     source = None if sample else Path(options.source)
-    print(import_data(source, "places" if sample else options.layout, paths.DATA))
+    summary = import_data(source, "places" if sample else options.layout, paths.DATA)
+    print("\n".join(summary.lines()))
 
 
-def _add_preset(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    command = _add(commands, "preset", _preset, "print a complete params.yaml: laptop, or the paper's own numbers")
+def _ensure(options: argparse.Namespace) -> None:
+    from udml.data.importing import ensure_data
+
+    print(ensure_data(paths.DATA))
+
+
+def _add_preset(commands: Commands) -> None:
+    command = _add(commands, "preset", _preset, "print complete settings: for a laptop, or the paper's own")
     command.add_argument("name", choices=("laptop", "paper"))
     command.add_argument("--write", action="store_true", help="write it to params.yaml instead")
 
@@ -155,3 +170,101 @@ _STAGES: dict[str, tuple[Command, str]] = {
     "index": (_index, "embed every image with the ONNX model and build the search index"),
     "evaluate": (_evaluate, "score what ships beside the frozen backbone, and write the report"),
 }
+
+
+# --- uses -----------------------------------------------------------------------------------------
+
+
+def _add_embed(commands: Commands) -> None:
+    command = _add(commands, "embed", _embed, "turn pictures into vectors, with ONNX Runtime")
+    command.add_argument("paths", nargs="+", type=Path, help="image files or folders")
+    command.add_argument("--out", type=Path, required=True, help="Parquet file: path, embedding")
+
+
+def _embed(options: argparse.Namespace) -> None:
+    import pyarrow as pa
+
+    from udml.data.catalog import write_table
+    from udml.retrieval.embedder import Embedder, embed_files
+
+    embedder = Embedder(paths.MODEL)
+    embedded = embed_files(embedder, _image_files(options.paths))
+    _name_problems(embedded.problems)
+    vectors = pa.FixedSizeListArray.from_arrays(embedded.vectors.ravel(), embedder.card.embedding_dim)
+    table = pa.table({"path": [str(path) for path in embedded.paths], "embedding": vectors})
+    write_table(options.out, table.replace_schema_metadata(embedder.card.to_metadata()))
+    print(f"wrote {len(embedded.paths)} vectors of {embedder.card.embedding_dim} numbers to {options.out}")
+
+
+def _add_search(commands: Commands) -> None:
+    command = _add(commands, "search", _search, "find the images most like a picture")
+    command.add_argument("paths", nargs="+", type=Path, help="image files or folders to search with")
+    command.add_argument("-k", type=_at_least_one, default=8, help="how many neighbours (default: 8)")
+    command.add_argument("--picture", type=Path, help="write the result as a picture, for one query")
+
+
+def _search(options: argparse.Namespace) -> None:
+    from udml.files import atomic_path
+    from udml.serving.engine import open_searcher, result_sheet, to_jpeg
+
+    queries = _image_files(options.paths)
+    if options.picture and len(queries) != 1:
+        raise UdmlError(f"--picture is for one query, these are {len(queries)}", "use `udml report` for many")
+    searcher = open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
+    embedded = searcher.embed(queries)
+    _name_problems(embedded.problems)
+    for query, hits in zip(embedded.paths, searcher.neighbours(embedded.vectors, options.k), strict=True):
+        print(query)
+        for rank, hit in enumerate(hits, 1):
+            print(f"{rank:4}  {hit.similarity:.4f}  {hit.source}" + (f"  [{hit.label}]" if hit.label else ""))
+        if options.picture:
+            with atomic_path(options.picture) as temporary:
+                temporary.write_bytes(to_jpeg(result_sheet(query, hits, searcher)))
+            print(f"as a picture: {options.picture}")
+
+
+def _add_report(commands: Commands) -> None:
+    command = _add(commands, "report", _report, "write a page of pictures and what was found for each")
+    command.add_argument("paths", nargs="+", type=Path, help="image files or folders to search with")
+    command.add_argument("-k", type=_at_least_one, default=8, help="how many neighbours (default: 8)")
+    command.add_argument("--out", type=Path, default=Path("report.html"), help="default: report.html")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from udml.serving.engine import open_searcher
+    from udml.serving.search_page import write_search_page
+
+    searcher = open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
+    embedded = searcher.embed(_image_files(options.paths))
+    _name_problems(embedded.problems)
+    write_search_page(options.out, embedded, searcher, options.k)
+    print(f"open {options.out.resolve().as_uri()}")
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _image_files(given: Sequence[Path]) -> list[Path]:
+    """Files as they are; of folders, every file below that is not hidden, sorted."""
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            below = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
+            found += [path / p for p in sorted(below) if not any(part.startswith(".") for part in p.parts)]
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UdmlError(f"no such file or folder: {path}", "check the path")
+    if not found:
+        raise UdmlError(f"no files in {', '.join(map(str, given))}", "name a folder that holds images")
+    return found
+
+
+def _name_problems(problems: Sequence["FileProblem"]) -> None:
+    """Say which files were left out, and why. All of them being unusable is an error."""
+    for problem in problems:
+        print(f"left out {problem.path}: {problem.reason} ({problem.detail})", file=sys.stderr)

@@ -86,6 +86,8 @@ class Train:
     rotation_hidden_dim: int
     steps: int
     learning_rate: float
+    learning_rate_schedule: str
+    average_decay: float
     weight_decay: float
     holdout_share: float
     holdout_max_images: int
@@ -102,7 +104,9 @@ class Train:
         _within(self, "rotation_images", 1, self.clusters_per_batch * self.images_per_cluster)
         _share(self, "crop_share", "crop_area_min", "crop_area_max", "holdout_share")
         _share(self, "min_effective_rank_share", "head_whitening")
+        _share(self, "average_decay")
         _one_of(self, "head_start", ("pca", "random"))
+        _one_of(self, "learning_rate_schedule", ("constant", "cosine"))
         _one_of(self, "loss", tuple(self.losses))
         _check_losses(self.losses)
         _one_of(self, "device", DEVICES)
@@ -211,7 +215,9 @@ def _parse_section(values: Any, section: type[Section], origin: str, name: str) 
 
 def _check_keys(values: Any, names: list[str], where: str) -> None:
     if not isinstance(values, dict):
-        raise UdmlError(f"{where}: expected keys and values, found {values!r}", "see the comments in params.yaml")
+        raise UdmlError(
+            f"{where}: expected keys and values, found {values!r}", "see the comments in params.yaml"
+        )
     for key in values:
         if key not in names:
             near = difflib.get_close_matches(str(key), names, 1)
@@ -229,11 +235,11 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if hint == tuple[int, ...]:
         if isinstance(value, list) and all(type(item) is int for item in value):
             return tuple(value)
-    elif hint == dict[str, dict[str, float]]:
+    elif hint == dict[str, dict[str, float]] or type(value) in (get_args(hint) or (hint,)):
         return value
-    elif type(value) in (get_args(hint) or (hint,)):
-        return value
-    raise UdmlError(f"{name} is {value!r}, expected {getattr(hint, '__name__', hint)}", "mend it in params.yaml")
+    raise UdmlError(
+        f"{name} is {value!r}, expected {getattr(hint, '__name__', hint)}", "mend it in params.yaml"
+    )
 
 
 def _check_losses(losses: dict[str, dict[str, float]]) -> None:
@@ -270,4 +276,8 @@ def _within(section: object, key: str, low: int, high: int) -> None:
 def _one_of(section: object, key: str, names: tuple[str, ...]) -> None:
     if getattr(section, key) not in names:
         near = difflib.get_close_matches(str(getattr(section, key)), names, 1)
-        raise _invalid(section, key, f"must be one of {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else ""))
+        raise _invalid(
+            section,
+            key,
+            f"must be one of {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else ""),
+        )

@@ -62,4 +62,6 @@ def read_model_card(metadata: Mapping[str, str], origin: str) -> ModelCard:
             protocol=metadata[_PREFIX + "protocol"],
         )
     except (KeyError, ValueError) as error:
-        raise UdmlError(f"{origin} carries no udml metadata ({error})", "export it with `dvc repro export`") from error
+        raise UdmlError(
+            f"{origin} carries no udml metadata ({error})", "export it with `dvc repro export`"
+        ) from error

@@ -73,10 +73,12 @@ def test_groups_do_not_chain() -> None:
     assert len(set(groups)) > 3  # neighbours are near duplicates all along the way
     values = steps.reshape(60, -1, 3).astype(float)
     values -= values.mean(axis=1, keepdims=True)
-    for member, leader in enumerate(groups):
-        a, b = values[member].ravel(), values[leader].ravel()
-        assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) >= CORRELATION - 1e-6
-        assert groups[leader] == leader <= member
+    unit = values.reshape(60, -1) / np.linalg.norm(values.reshape(60, -1), axis=1, keepdims=True)
+    for group in set(groups):
+        members = np.flatnonzero(np.array(groups) == group)
+        assert members[0] == group
+        similar = unit[members] @ unit[members].T
+        assert similar.min(axis=0).max() >= CORRELATION - 1e-6  # one member is near to all
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -109,7 +111,7 @@ def test_every_number_of_blocks_finds_every_pair() -> None:
     rng = np.random.default_rng(0)
     for n in (100, 3_000, 70_000):  # 1, 2 and 3 blocks per table for 6 bits
         hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
-        flipped = np.array([rng.choice(64, 6, replace=False) for _ in range(n // 2)]).astype(np.uint64)
+        flipped = np.argsort(rng.random((n // 2, 64)), axis=1)[:, :6].astype(np.uint64)
         hashes[n // 2 :][: n // 2] = hashes[: n // 2] ^ (np.uint64(1) << flipped).sum(axis=1)
         pairs, _ = candidate_pairs(hashes, 6)
         assert len(pairs) == n // 2
@@ -117,25 +119,24 @@ def test_every_number_of_blocks_finds_every_pair() -> None:
 
 
 def test_hashes_that_are_all_alike_do_not_turn_quadratic() -> None:
-    n = 30_000
+    n = 8_000
     start = time.perf_counter()
     pairs, crowded = candidate_pairs(np.zeros(n, np.uint64), BITS)
     assert crowded.all()
-    assert len(pairs) <= 16 * n
+    assert len(pairs) <= 8 * n
     assert time.perf_counter() - start < 20
 
 
 def test_a_thousand_frames_of_one_scene_are_one_group() -> None:
-    """Their bucket is overfull, and its first rows belong to other groups or to none."""
     scene, other = pictures(2)
     images = np.concatenate([noisy(other, 3), noisy(scene, 1_000)])
     assert groups_of(images) == [0] * 3 + [3] * 1_000
 
 
-def test_crowded_rows_whose_leaders_went_elsewhere_are_tried_again() -> None:
+def test_a_large_group_in_an_overfull_bucket_is_found_behind_others() -> None:
     hashes = np.zeros(400, np.uint64)
     images = np.concatenate([pictures(40, seed=5), noisy(pictures(1, seed=6)[0], 360)])
-    # All in one bucket, so that only the first 16 rows (unlike any other) are compared with all.
+    # All in one bucket, so that only a few rows are compared with all.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("udml.data.duplicates.perceptual_hashes", lambda _: (hashes, np.zeros(400, bool)))
         groups = groups_of(images)

@@ -33,7 +33,7 @@ def test_groups_never_straddle_and_published_tests_stay(found: list[tuple], shar
             assert "test" in split[groups == group]
     assert (split[published == "test"] == "test").all()
     assert (split[published == "train"] != "test").all()
-    assert [published is not split, list(published)] == [True, [row[0] for row in found]]
+    assert list(published) == [row[0] for row in found]  # the input is left as it was
 
 
 @given(rows, st.floats(0.05, 0.95), st.integers(0, 5))
@@ -46,8 +46,8 @@ def test_classes_are_held_out_whole(found: list[tuple], share: float, seed: int)
         assert tested
 
 
-@given(rows, st.integers(0, 5), st.randoms())
-def test_order_of_the_rows_does_not_matter(found: list[tuple], seed: int, random: object) -> None:
+@given(rows, st.integers(0, 5))
+def test_order_of_the_rows_does_not_matter(found: list[tuple], seed: int) -> None:
     published, labels, groups = columns(found)
     order = np.random.default_rng(seed).permutation(len(found))
     split = assign_splits(published, labels, groups, 0.3, seed)
@@ -106,5 +106,7 @@ def test_images_without_a_published_split_follow_their_class() -> None:
 
 def test_unit_hash_is_even_and_fixed() -> None:
     values = np.array([unit_hash(0, key) for key in range(4000)])
-    assert 0 <= values.min() and values.max() < 1 and abs(values.mean() - 0.5) < 0.02
+    assert values.min() >= 0
+    assert values.max() < 1
+    assert abs(values.mean() - 0.5) < 0.02
     assert unit_hash(0, "a") == unit_hash(0, "a") != unit_hash(1, "a")

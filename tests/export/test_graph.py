@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from udml.errors import UdmlError
 from udml.export.graph import INPUT, OUTPUT, export_network, preprocessing_model, preprocessing_of
 from udml.learning.preprocess import preprocess
 from udml.model_card import ModelCard, read_model_card
@@ -215,3 +216,14 @@ def test_other_families_and_opsets_agree(backbone: str, opset: int, tmp_path: Pa
     images = noise(3, 80, 71)
     got = session_of(path.read_bytes()).run(None, {INPUT: images})[0]
     np.testing.assert_allclose(got, expected_of(network, images, 64), atol=1e-4)
+
+
+class Undecided(Tiny):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x if x.mean() > 0 else -x)  # what runs depends on the pixels
+
+
+def test_a_network_that_onnx_cannot_express_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(UdmlError, match="can't be written as ONNX"):
+        export_network(Undecided(), card(), MEAN, STD, 18, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

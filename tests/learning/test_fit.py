@@ -43,23 +43,30 @@ def test_every_round_logs_what_a_person_needs(uninterrupted: tuple[Path, list[di
         assert 0 <= r["label_nmi"] <= 1
         assert 1 <= r["effective_rank"] <= 16
         assert r["empty"] + r["singletons"] <= 6
-    assert all(np.isfinite([r["metric_loss"], r["rotation_loss"], r["images_per_second"]]).all() for r in rounds[1:])
+    assert all(
+        np.isfinite([r["metric_loss"], r["rotation_loss"], r["images_per_second"]]).all() for r in rounds[1:]
+    )
     assert sum(r["picked"] for r in rounds) == 1
 
 
-def test_the_picked_round_has_the_best_label_free_score(uninterrupted: tuple[Path, list[dict[str, Any]]]) -> None:
+def test_the_picked_round_has_the_best_label_free_score(
+    uninterrupted: tuple[Path, list[dict[str, Any]]],
+) -> None:
     rounds = uninterrupted[1]
     picked = next(r for r in rounds if r["picked"])
     assert picked["score_mrr"] == max(r["score_mrr"] for r in rounds)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 5])
 def test_a_killed_run_resumes_to_the_same_bits(
-    kill_at: int, uninterrupted: tuple[Path, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kill_at: int,
+    uninterrupted: tuple[Path, list[dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps_taken = 0
     real_step = fit_module._step
@@ -67,12 +74,12 @@ def test_a_killed_run_resumes_to_the_same_bits(
     def dying_step(*arguments: Any) -> np.ndarray:
         nonlocal steps_taken
         if steps_taken == kill_at:
-            raise Killed
+            raise KilledError
         steps_taken += 1
         return real_step(*arguments)
 
     monkeypatch.setattr(fit_module, "_step", dying_step)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         tiny_fit(tmp_path, tiny_params())
     monkeypatch.setattr(fit_module, "_step", real_step)
     rounds = tiny_fit(tmp_path, tiny_params())
@@ -96,12 +103,13 @@ def test_collapse_stops_the_run_and_keeps_the_last_healthy_model(
 ) -> None:
     real_step = fit_module._step
 
-    def collapsing_step(run: Any, views: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        outcome = real_step(run, views, labels)
+    def collapsing_step(run: Any, *arguments: Any) -> np.ndarray:
+        outcome = real_step(run, *arguments)
         if run.step == 2:
             with torch.no_grad():
-                run.network.embedding_head.weight.mul_(1e-9)
-                run.network.embedding_head.bias.fill_(1.0)
+                for network in (run.network, run.average):
+                    network.embedding_head.weight.mul_(1e-9)
+                    network.embedding_head.bias.fill_(1.0)
         return outcome
 
     monkeypatch.setattr(fit_module, "_step", collapsing_step)
@@ -120,9 +128,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
     assert "not finite" in rounds[-1]["verdict"] or "collapsed" in rounds[-1]["verdict"]
 
 
-@pytest.mark.parametrize(
-    "loss", ["triplet_semihard", "contrastive", "margin", "nt_xent", "proxy_anchor"]
-)
+@pytest.mark.parametrize("loss", ["triplet_semihard", "contrastive", "margin", "nt_xent", "proxy_anchor"])
 def test_every_loss_trains(loss: str, tmp_path: Path) -> None:
     rounds = tiny_fit(tmp_path, tiny_params(loss=loss, steps=2))
     assert np.isfinite(rounds[-1]["metric_loss"])

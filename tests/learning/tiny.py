@@ -39,7 +39,9 @@ def tiny_data(images: int = 60, held: int = 12, monitor_labels: bool = True) -> 
     rng = np.random.default_rng(0)
     kinds = np.arange(images + held) % 6
     patterns = rng.integers(0, 256, (6, 8, 8, 3)).repeat(5, axis=1).repeat(5, axis=2)
-    pictures = np.clip(patterns[kinds] + rng.normal(0, 30, (images + held, 40, 40, 3)), 0, 255).astype(np.uint8)
+    pictures = np.clip(patterns[kinds] + rng.normal(0, 30, (images + held, 40, 40, 3)), 0, 255).astype(
+        np.uint8
+    )
     views = pictures[:, 4 : 4 + SIDE, 4 : 4 + SIDE]
     strong = pictures[:, 8 : 8 + SIDE, 8 : 8 + SIDE]
     labels = kinds[:images] if monitor_labels else None
@@ -55,7 +57,9 @@ def tiny_network(params: Train) -> tuple[Network, tuple[Any, Any]]:
     return network, (backbone.mean, backbone.std)
 
 
-def tiny_fit(scratch: Path, params: Train, data: TrainingSet | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+def tiny_fit(
+    scratch: Path, params: Train, data: TrainingSet | None = None, **kwargs: Any
+) -> list[dict[str, Any]]:
     scratch.mkdir(parents=True, exist_ok=True)
     network, mean_std = tiny_network(params)
     return fit(network, data or tiny_data(), params, mean_std, scratch, **kwargs)

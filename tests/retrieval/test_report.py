@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.retrieval.fakes import fake_card, fake_evaluation, fake_rounds, write_prepared, write_trained
 
+from tests.retrieval.fakes import fake_card, fake_evaluation, fake_rounds, write_prepared, write_trained
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.files import write_json

@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.retrieval.fakes import write_prepared
 
+from tests.retrieval.fakes import write_prepared
 from udml.data.catalog import open_store, read_catalog
 from udml.retrieval import report_neighbours
 from udml.retrieval.report_neighbours import Strip, Verdict, map_section, queries_section, verdict

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.retrieval.fakes import write_prepared
 
+from tests.retrieval.fakes import write_prepared
 from udml.data.catalog import open_store
 from udml.retrieval.report_pictures import (
     contact_sheet,

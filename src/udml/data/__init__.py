@@ -1,0 +1,1 @@
+"""From files to a catalogue, a pixel store and a verdict on both. No torch."""

@@ -1,8 +1,9 @@
 """Duplicate groups: images with the same pixels, and images that look the same.
 
-Near duplicates are found with a 64-bit perceptual hash and verified on thumbnails. A group is a star:
-every member was verified against the group's first image, so groups do not chain (a looks like b,
-b looks like c, ...) into a mixture. Mirrored, rotated and heavily cropped copies are not found.
+Near duplicates are found with a 64-bit perceptual hash and verified on thumbnails. A group is a star
+(Aslam et al., "The star clustering algorithm", 2004): every member was verified against one of them,
+its centre, so groups do not chain (a looks like b, b looks like c, ...) into a mixture. Mirrored,
+rotated and heavily cropped copies are not found.
 
 Shapes: n images; thumbnails are RGB, 32 x 32 px, whatever the image's shape; hashes are uint64.
 """
@@ -20,9 +21,9 @@ FLAT_STD = 2.0  # grey levels; below it a thumbnail shows nothing that could be 
 _DCT_ROUNDING = 1e-6  # coefficients nearer to zero than this are zero, whatever the machine
 _MAX_TABLES = 256
 _FULL_BUCKET = 64  # in buckets up to this size every pair is looked at ...
-_LEADERS = 16  # ... in fuller ones, pairs with this many images of the bucket
-_ROUNDS = 4
-_CHUNK = 1 << 13
+_LEADERS = 8  # ... in fuller ones, pairs with this many images of the bucket
+_ROUNDS = 4  # of looking again where buckets are overfull
+_CHUNK = 1 << 11  # rows or pairs at a time: tens of MiB
 
 
 def find_groups(
@@ -32,7 +33,7 @@ def find_groups(
     max_bits: int,
     min_correlation: float,
 ) -> np.ndarray:
-    """Give every image the id of the first image (in row order) that it duplicates, or its own.
+    """Give every image the id of the first image (in row order) of its duplicate group.
 
     Two images are near duplicates if their hashes differ in at most `max_bits` bits and their
     thumbnails correlate by at least `min_correlation`, colours included: each channel less its mean, so
@@ -56,9 +57,9 @@ def find_groups(
     distinct = np.flatnonzero(first == np.arange(len(first)))
     hashes, flat = perceptual_hashes(thumbnails)
     seen = distinct[~flat[distinct]]
-    leader = np.arange(len(first))
-    leader[seen] = seen[_stars(hashes, thumbnails, seen, max_bits, min_correlation)]
-    return np.asarray(image_ids)[leader[first]]
+    member_of = np.arange(len(first))
+    member_of[seen] = seen[_stars(hashes, thumbnails, seen, max_bits, min_correlation)]
+    return np.asarray(image_ids)[_first_of_equal(member_of[first])]
 
 
 def perceptual_hashes(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,18 +83,19 @@ def perceptual_hashes(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return hashes, flat
 
 
-def candidate_pairs(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, np.ndarray]:
+def candidate_pairs(hashes: np.ndarray, max_bits: int, attempt: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows whose hashes differ in at most `max_bits` bits, in near linear time.
 
     The 64 bits are cut into max_bits + k blocks. Two hashes that differ in at most max_bits bits agree
     on at least k whole blocks, so they meet in one of the tables, one per choice of k blocks, that
     bucket the rows by those blocks (Manku et al., WWW 2007). k grows with n, so that buckets stay
-    small. Where a bucket is overfull, because the hashes themselves are alike, only pairs with its
-    first rows are looked at; `crowded` says whose pairs may be missing.
+    small. Where a bucket is overfull, because the hashes themselves are alike, only pairs with a few
+    of its rows, evenly spaced, are looked at; `crowded` says whose pairs may be missing.
 
     Args:
         hashes: uint64 [n].
         max_bits: largest Hamming distance.
+        attempt: another number, 0 to 3, looks at other rows of overfull buckets.
 
     Returns:
         pairs int64 [m, 2], distinct, the first row of a pair below the second, and crowded bool [n].
@@ -105,7 +107,7 @@ def candidate_pairs(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, np.n
         keys = hashes & mask
         order = np.argsort(keys, kind="stable")
         found = []
-        for left, right in _bucket_pairs(keys[order], order, crowded):
+        for left, right in _bucket_pairs(keys[order], order, crowded, attempt):
             near = np.bitwise_count(hashes[left] ^ hashes[right]) <= max_bits
             low, high = np.minimum(left[near], right[near]), np.maximum(left[near], right[near])
             found.append(low * n + high)
@@ -141,7 +143,7 @@ def _tables(n: int, max_bits: int) -> list[np.uint64]:
 
 
 def _bucket_pairs(
-    keys: np.ndarray, rows: np.ndarray, crowded: np.ndarray
+    keys: np.ndarray, rows: np.ndarray, crowded: np.ndarray, attempt: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of `rows` with equal `keys` (sorted; equal keys hold rows in rising order)."""
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, int)
@@ -156,8 +158,8 @@ def _bucket_pairs(
         yield rows[at], rows[at + step]
     for start, size in zip(starts[sizes > _FULL_BUCKET], sizes[sizes > _FULL_BUCKET], strict=True):
         bucket = rows[start : start + size]
-        for leader in range(_LEADERS):
-            yield np.full(size - leader - 1, bucket[leader]), bucket[leader + 1 :]
+        for leader in (np.arange(_LEADERS) * _ROUNDS + attempt) * size // (_LEADERS * _ROUNDS):
+            yield np.full(size - 1, bucket[leader]), np.delete(bucket, leader)
 
 
 def _stars(
@@ -165,18 +167,17 @@ def _stars(
 ) -> np.ndarray:
     """Star clusters of `rows` (sorted): for each the position in `rows` of its star's centre.
 
-    Rows become centres in order; a centre takes every later row that is near to it and still free.
     Rows whose pairs may be missing (crowded) and that found no star are tried again among themselves.
     """
     centre = np.arange(len(rows))
     active = np.arange(len(rows))
-    for _ in range(_ROUNDS):
-        pairs, crowded = candidate_pairs(hashes[rows[active]], max_bits)
+    for attempt in range(_ROUNDS):
+        pairs, crowded = candidate_pairs(hashes[rows[active]], max_bits, attempt)
         alike = _correlated(thumbnails, rows[active], pairs, min_correlation)
         local, taken = _greedy_stars(len(active), pairs[alike])
         centre[active] = active[local]
         active = active[crowded & ~taken]
-        if not taken.any() or len(active) < 2:
+        if len(active) < 2:
             break
     return centre
 
@@ -198,11 +199,25 @@ def _correlated(
 
 
 def _greedy_stars(n: int, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Star centres int64 [n] from near pairs (sorted by their lower row), and bool [n]: in a star of 2+."""
+    """Stars in the graph of near pairs, int64 [m, 2].
+
+    Rows become centres in order of their number of neighbours (ties: first row first); a centre takes
+    every neighbour that is still free.
+
+    Returns:
+        centre int64 [n], and taken bool [n]: whether the row is in a star of two or more.
+    """
     centre = np.arange(n)
     taken = np.zeros(n, bool)
-    for low, high in pairs.tolist():
-        if centre[low] == low and not taken[high]:
-            centre[high] = low
-            taken[low] = taken[high] = True
+    ends = np.concatenate([pairs, pairs[:, ::-1]])
+    ends = ends[np.argsort(ends[:, 0], kind="stable")]
+    degree = np.bincount(ends[:, 0], minlength=n)
+    stop = np.cumsum(degree)
+    for row in np.argsort(-degree, kind="stable")[: np.count_nonzero(degree)]:
+        if not taken[row]:
+            near = ends[stop[row] - degree[row] : stop[row], 1]
+            free = near[~taken[near]]
+            centre[free] = row
+            taken[free] = True
+            taken[row] = len(free) > 0
     return centre, taken

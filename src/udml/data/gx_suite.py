@@ -4,6 +4,7 @@ Everything that knows that library's interface is in this file. Importing the li
 so it happens inside the functions. Contexts are in memory: nothing is written but what is returned.
 """
 
+import html
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,7 @@ def check_rules(rules: list[Rule], table: pd.DataFrame, name: str) -> tuple[list
     context: Any = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("catalogue").add_dataframe_asset(name)
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": _escaped(table)})
     suite = context.suites.add(gx.ExpectationSuite(name))
     for rule in rules:
         suite.add_expectation(_expectation(gx.expectations, rule))
@@ -77,6 +78,16 @@ def check_rules(rules: list[Rule], table: pd.DataFrame, name: str) -> tuple[list
     results: list[Any] = report.results
     found = {result.expectation_config.meta["rule"]: result for result in results}
     return [_outcome(rule, found[rule.name]) for rule in rules], _page(report)
+
+
+def _escaped(table: pd.DataFrame) -> pd.DataFrame:
+    """The library writes values into its page as they are; file names may look like HTML."""
+    texts = [name for name in table.columns if pd.api.types.is_string_dtype(table[name])]
+    return table.assign(**{name: table[name].map(html.escape, na_action="ignore") for name in texts})
+
+
+def _plain(value: Any) -> Any:
+    return html.unescape(value) if isinstance(value, str) else value
 
 
 def _expectation(expectations: Any, rule: Rule) -> Any:
@@ -104,8 +115,8 @@ def _outcome(rule: Rule, result: Any) -> Outcome:
         bool(result.success),
         int(facts["element_count"] - facts.get("missing_count", 0)),
         int(facts["unexpected_count"]),
-        [row[rule.column] for row in examples],
-        [str(row["source"]) for row in examples],
+        [_plain(row[rule.column]) for row in examples],
+        [_plain(str(row["source"])) for row in examples],
     )
 
 
@@ -114,5 +125,5 @@ def _page(report: Any) -> str:
     from great_expectations.render.view.view import DefaultJinjaPageView
 
     document = ValidationResultsPageRenderer(run_info_at_end=True).render(report)
-    html: str = DefaultJinjaPageView().render(document)
-    return html
+    page: str = DefaultJinjaPageView().render(document)
+    return page

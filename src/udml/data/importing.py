@@ -19,13 +19,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from udml.data.catalog import write_table
 from udml.data.layouts import Item, Layout, read_layout
 from udml.data.places import write_places
 from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
-from udml.files import SCRATCH, fingerprint, replace_directory, sync
+from udml.files import SCRATCH, atomic_path, fingerprint, replace_directory, sync
 from udml.pixels import Reason
 from udml.progress import progress
 
@@ -278,15 +279,61 @@ def read_manifest(data_root: Path) -> pa.Table:
 
 
 def _track(data_root: Path) -> None:
-    """Run `dvc add` on the new data, if the project is a DVC repository."""
+    """Run `dvc add` on the new data, if the project is a DVC repository; note in data.dvc what they are."""
     project = data_root.resolve().parent
     if not any((folder / ".dvc").is_dir() for folder in (project, *project.parents)):
         return
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", data_root.name]
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    done = _dvc(project, "add", "--quiet", data_root.name)
     if done.returncode != 0:
-        reason = done.stderr.strip() or done.stdout.strip()
         raise UdmlError(
-            f"the images are imported, but `dvc add {data_root.name}` failed: {reason}", "mend and run it"
+            f"the images are imported, but `dvc add {data_root.name}` failed: {_said(done)}", "mend and run it"
         )
+    facts = {key.decode(): value.decode() for key, value in read_manifest(data_root).schema.metadata.items()}
+    pointer = _pointer(data_root)
+    tracked = yaml.safe_load(pointer.read_text())
+    tracked["meta"] = {key: facts[key] for key in ("layout", "protocol")}
+    with atomic_path(pointer) as temporary:
+        temporary.write_text(yaml.safe_dump(tracked, sort_keys=False))
+
+
+def ensure_data(data_root: Path) -> str:
+    """Have some data: what is here already, else what the DVC remote holds, else the sample `places`.
+
+    Returns:
+        One sentence that says which.
+
+    Raises:
+        UdmlError: if the project tracks data of its own that are not here and can't be pulled; the
+            sample never replaces them.
+    """
+    if (data_root / MANIFEST_FILE).exists():
+        return f"using the images in {data_root}/"
+    project, pointer = data_root.resolve().parent, _pointer(data_root)
+    tracked = yaml.safe_load(pointer.read_text()) if pointer.exists() else {}
+    if tracked and _dvc(project, "remote", "list").stdout.strip():
+        pulled = _dvc(project, "pull", pointer.name)
+        if pulled.returncode == 0:
+            return f"pulled the images in {data_root}/ from the DVC remote"
+        raise UdmlError(f"`dvc pull {pointer.name}` failed: {_said(pulled)}", "mend the remote, or import again")
+    layout = tracked.get("meta", {}).get("layout", PLACES)
+    if layout != PLACES:
+        raise UdmlError(
+            f"{pointer.name} tracks images of layout `{layout}`, they are not here, and no DVC remote is set",
+            "`dvc remote add -d NAME URL`, or `udml data import` the folder again",
+        )
+    import_data(None, None, data_root)
+    return f"made the built-in sample `{PLACES}` in {data_root}/ (`udml data import FOLDER` brings your own)"
+
+
+def _pointer(data_root: Path) -> Path:
+    return data_root.with_name(data_root.name + ".dvc")
+
+
+def _dvc(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def _said(done: "subprocess.CompletedProcess[str]") -> str:
+    return done.stderr.strip() or done.stdout.strip()

@@ -25,6 +25,7 @@ from onnxscript.optimizer import optimize_ir
 from torch import nn
 
 from udml import __version__
+from udml.errors import UdmlError
 from udml.files import atomic_path
 from udml.learning.preprocess import CROP_SHARE_STEPS, Channels, crop_share_steps
 from udml.model_card import ModelCard
@@ -51,6 +52,9 @@ def export_network(
         std: per channel, on the 0..255 scale.
         opset: ONNX operator set, 18 or later (18 brought antialiased Resize).
         path: the file to write.
+
+    Raises:
+        UdmlError: if PyTorch's exporter can't express the network in ONNX.
     """
     exported = _export_without_preprocessing(network, card.input_px, opset)
     before = preprocessing_model(card.input_px, card.crop_share, mean, std, opset, exported.ir_version)
@@ -149,18 +153,24 @@ def _export_without_preprocessing(network: nn.Module, input_px: int, opset: int)
         if "inplace" in vars(module):  # the exporter takes twice as long over in-place activations
             vars(module)["inplace"] = False
     example = torch.zeros(2, 3, input_px, input_px)  # a batch of 1 would be taken for a constant
-    with _quiet_exporter(), torch.no_grad():
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            opset_version=opset,
-            input_names=[_NETWORK_INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            optimize=False,  # done below, without its size limits
-            verbose=False,
-        )
+    try:
+        with _quiet_exporter(), torch.no_grad():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[_NETWORK_INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                optimize=False,  # done below, without its size limits
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UdmlError(
+            f"this network can't be written as ONNX: {reason}", "choose another backbone"
+        ) from error
     assert program is not None  # only the TorchScript exporter returns nothing
     optimize_ir(program.model, input_size_limit=_ANY_SIZE, output_size_limit=_ANY_SIZE)
     model: onnx.ModelProto = program.model_proto

@@ -1,0 +1,1 @@
+"""Learning without labels: pseudo-labels, views, losses, and the loop that ties them."""

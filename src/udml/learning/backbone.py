@@ -7,7 +7,7 @@ downloads its weights when first used.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import timm
 import torch
@@ -51,7 +51,7 @@ def create_backbone(name: str, pretrained: bool) -> Backbone:
 
 
 def _efficientnet_lite0(pretrained: bool) -> Backbone:
-    trunk = timm.create_model(OFFLINE_BACKBONE, pretrained=False, num_classes=0)
+    trunk: Any = timm.create_model(OFFLINE_BACKBONE, pretrained=False, num_classes=0)
     if pretrained:
         _copy_in_order(trunk, _lite0_weights())
     return Backbone(trunk, trunk.num_features, (127.0,) * 3, (128.0,) * 3, "Apache-2.0")
@@ -82,7 +82,9 @@ def _googlenet(pretrained: bool) -> Backbone:
 
     trunk = GoogLeNet(aux_logits=False, transform_input=False, init_weights=False)
     if pretrained:
-        weights = _download("googlenet", lambda: GoogLeNet_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True))
+        weights = _download(
+            "googlenet", lambda: GoogLeNet_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
+        )
         trunk.load_state_dict({k: v for k, v in weights.items() if not k.startswith("aux")})
     trunk.fc = nn.Identity()
     trunk.dropout = nn.Identity()
@@ -92,9 +94,12 @@ def _googlenet(pretrained: bool) -> Backbone:
 
 def _from_timm(name: str, pretrained: bool) -> Backbone:
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('.')[0]}*")[:5]) or "timm.list_models() lists them"
+        near = (
+            ", ".join(timm.list_models(f"*{name.split('.', maxsplit=1)[0]}*")[:5])
+            or "timm.list_models() lists them"
+        )
         raise UdmlError(f"train.backbone: timm knows no model `{name}`", f"close names: {near}")
-    trunk = _download(name, lambda: timm.create_model(name, pretrained=pretrained, num_classes=0))
+    trunk: Any = _download(name, lambda: timm.create_model(name, pretrained=pretrained, num_classes=0))
     config = trunk.pretrained_cfg
     mean = tuple(255 * value for value in config["mean"])
     std = tuple(255 * value for value in config["std"])
@@ -145,4 +150,3 @@ def freeze_blocks(trunk: nn.Module, count: int) -> None:
         parameter.requires_grad_(False)
         if parameter is last:
             return
-

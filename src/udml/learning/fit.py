@@ -9,6 +9,8 @@ Shapes: n training images, h held-out images, b images of a batch, S = input_px,
 features and embeddings.
 """
 
+import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +29,18 @@ from udml.learning import selection
 from udml.learning.batches import draw_batch, members_by_cluster, rotation_positions
 from udml.learning.checkpoint import BEST_FILE, Progress, load_checkpoint, save_checkpoint, write_tensors
 from udml.learning.head import start_head
-from udml.learning.labelfree import effective_rank
+from udml.learning.labelfree import augmentation_retrieval, effective_rank
 from udml.learning.losses import MinedLoss, create_loss, set_proxies
 from udml.learning.network import ROTATIONS, Network
-from udml.learning.pseudo_labels import Clustering, choose_clusters, churn, cluster, cluster_health, nmi
+from udml.learning.pseudo_labels import (
+    RANK_SAMPLE,
+    Clustering,
+    choose_clusters,
+    churn,
+    cluster,
+    cluster_health,
+    nmi,
+)
 from udml.learning.views import prefetch, random_views
 from udml.progress import progress
 
@@ -89,6 +99,7 @@ class Run:
     normalise: Callable[[np.ndarray], torch.Tensor]
     accelerator: Accelerator
     network: Network
+    average: Network
     forward: nn.Module
     loss: MinedLoss
     optimiser: torch.optim.Optimizer
@@ -103,7 +114,7 @@ class Run:
     @property
     def modules(self) -> dict[str, nn.Module]:
         """What a checkpoint must hold."""
-        return {"network": self.network, "loss": self.loss}
+        return {"network": self.network, "average": self.average, "loss": self.loss}
 
 
 def fit(
@@ -145,7 +156,9 @@ def fit(
             break
         _take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
     if run.best_round < 0:
-        raise UdmlError(f"no checkpoint was healthy: {run.rounds[-1]['verdict']}", "lower train.learning_rate")
+        raise UdmlError(
+            f"no checkpoint was healthy: {run.rounds[-1]['verdict']}", "lower train.learning_rate"
+        )
     for index, record in enumerate(run.rounds):
         record["picked"] = index == run.best_round
     return run.rounds
@@ -179,7 +192,8 @@ def _start(
         )
     if params.rotation_weight == 0:
         network.rotation_head.requires_grad_(False)
-    network.to(accelerator.device, memory_format=torch.channels_last)
+    network.to(accelerator.device)
+    network.to(memory_format=torch.channels_last)
     clusters = params.clusters if isinstance(params.clusters, int) else 0
     clusters = clusters or choose_clusters(len(data.images), params.clusters_per_batch)
     loss = create_loss(params.loss, params.losses[params.loss], clusters, params.embedding_dim)
@@ -197,7 +211,10 @@ def _start(
         pixels = torch.from_numpy(np.ascontiguousarray(views)).to(accelerator.device, non_blocking=True)
         return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
-    run = Run(params, data, normalise, accelerator, network, forward, loss, optimiser, clusters, scratch)
+    average = copy.deepcopy(network).requires_grad_(False)
+    run = Run(
+        params, data, normalise, accelerator, network, average, forward, loss, optimiser, clusters, scratch
+    )
     restored = load_checkpoint(scratch, run.modules, optimiser)
     if restored is not None:
         assignment, state = restored
@@ -215,9 +232,23 @@ def _judge_and_cluster(run: Run) -> None:
     features, embeddings = _embed(run, run.data.views, f"round {len(run.rounds)}: embed", first)
     if first and params.head_start == "pca":
         start_head(run.network.embedding_head, features, params.head_whitening)
+        run.average.load_state_dict(run.network.state_dict())
         embeddings = _embed_features(run, features)
-    held = _embed(run, run.data.held_views)[1]
-    strong = _embed(run, run.data.held_strong_views)[1]
+    frozen_rank = (
+        effective_rank(unit_rows(features[:RANK_SAMPLE])) if first else run.rounds[0]["frozen_effective_rank"]
+    )
+    record = {
+        "round": len(run.rounds),
+        "step": run.step,
+        "frozen_effective_rank": frozen_rank,
+        **run.last_losses,
+    }
+    losses_finite = all(np.isfinite(value) for value in run.last_losses.values())
+    if not (losses_finite and np.isfinite(embeddings).all()):
+        reason = "the loss or the embeddings are not finite numbers"
+        finite_losses = {k: v if np.isfinite(v) else None for k, v in run.last_losses.items()}
+        run.rounds.append(record | finite_losses | {"healthy": False, "verdict": reason})
+        return
     # with a random head the trunk's own features are the better start, as in the paper
     vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
     start = None if first else cluster_means(embeddings, run.assignment, run.clusters)
@@ -225,30 +256,28 @@ def _judge_and_cluster(run: Run) -> None:
         vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
     )
     set_proxies(run.loss, torch.from_numpy(cluster_means(embeddings, clustering.assignment, run.clusters)))
-    record = {
-        "round": len(run.rounds),
-        "step": run.step,
+    record |= {
         **cluster_health(clustering, embeddings, params.seed),
         "churn": None if first else churn(run.assignment, clustering.assignment),
         "label_nmi": _label_nmi(run.data.monitor_labels, clustering.assignment),
-        **_scores(strong, held, embeddings),
-        **run.last_losses,
+        **_scores(run, embeddings),
     }
-    frozen_rank = effective_rank(unit_rows(features[:2000])) if first else run.rounds[0]["frozen_effective_rank"]
-    finite = bool(np.isfinite(embeddings).all()) and all(np.isfinite(v) for v in run.last_losses.values())
     verdict = selection.judge(
-        record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share, finite
+        record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share
     )
-    record |= {"frozen_effective_rank": frozen_rank, "healthy": verdict.healthy, "verdict": verdict.reason}
-    run.rounds.append(record)
+    run.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
     run.assignment = clustering.assignment
     if run.accelerator.is_main_process:
         _save(run, clustering)
     run.accelerator.wait_for_everyone()
 
 
-def _scores(strong: np.ndarray, held: np.ndarray, embeddings: np.ndarray) -> dict[str, float]:
-    found = selection.label_free_score(strong, held, embeddings)
+def _scores(run: Run, embeddings: np.ndarray) -> dict[str, float]:
+    """The label-free score: held-out images found by their strong views among all images."""
+    held = _embed(run, run.data.held_views)[1]
+    strong = _embed(run, run.data.held_strong_views)[1]
+    gallery = np.concatenate([held, embeddings])
+    found = augmentation_retrieval(strong, gallery, np.arange(len(held)))
     return {"score": found["r1"], "score_mrr": found["mrr"]}
 
 
@@ -264,7 +293,7 @@ def _save(run: Run, clustering: Clustering) -> None:
         run.best_round = record["round"]
         write_tensors(
             run.scratch / BEST_FILE,
-            {f"network/{name}": value for name, value in run.network.state_dict().items()}
+            {f"network/{name}": value for name, value in run.average.state_dict().items()}
             | {
                 "assignment": torch.from_numpy(clustering.assignment),
                 "similarity": torch.from_numpy(clustering.similarity),
@@ -302,8 +331,8 @@ def _embed(
     mine = list(starts)[rank::size]
     for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
         with run.accelerator.autocast():
-            features = run.network.features(run.normalise(views[start : start + EMBED_BATCH])).float()
-            embeddings = run.network.embed(features)
+            features = run.average.features(run.normalise(views[start : start + EMBED_BATCH])).float()
+            embeddings = run.average.embed(features)
         kept = features if with_features else features[:, :0]
         parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
     if size > 1:
@@ -321,7 +350,7 @@ def _embed(
 def _embed_features(run: Run, features: np.ndarray) -> np.ndarray:
     """Unit embeddings [n, d] of pooled features [n, c]."""
     parts = torch.from_numpy(features).split(EMBED_BATCH)
-    return torch.cat([run.network.embed(part.to(run.accelerator.device)).cpu() for part in parts]).numpy()
+    return torch.cat([run.average.embed(part.to(run.accelerator.device)).cpu() for part in parts]).numpy()
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -337,21 +366,19 @@ def _take_steps(run: Run, until: int) -> None:
     params = run.params
     members = members_by_cluster(run.assignment, params.min_points_per_cluster)
     steps = range(run.step, until)
+    batch = params.clusters_per_batch * params.images_per_cluster
     began, totals = time.perf_counter(), np.zeros(3)
     make = lambda step: _make_batch(run, members, step)  # noqa: E731
     bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
     bar.disable = not run.accelerator.is_main_process
-    for views, labels in bar:
-        outcome = _step(run, views, labels)
+    for step, (views, labels) in zip(steps, bar, strict=True):
+        outcome = _step(run, views, labels, step)
         totals += outcome
-        images = params.clusters_per_batch * params.images_per_cluster * (bar.n + 1)
-        bar.set_postfix_str(
-            f"metric {outcome[0]:.3f} rotation {outcome[1]:.3f} {images / (time.perf_counter() - began):.0f} images/s",
-            refresh=False,
-        )
+        speed = batch * (bar.n + 1) / (time.perf_counter() - began)
+        losses = f"metric {outcome[0]:.3f} rotation {outcome[1]:.3f}"
+        bar.set_postfix_str(f"{losses} {speed:.0f} images/s", refresh=False)
     run.step = until
     mean = totals / len(steps)
-    batch = params.clusters_per_batch * params.images_per_cluster
     run.last_losses = {
         "metric_loss": float(mean[0]),
         "rotation_loss": float(mean[1]),
@@ -361,7 +388,7 @@ def _take_steps(run: Run, until: int) -> None:
 
 
 def _make_batch(run: Run, members: list[np.ndarray], step: int) -> tuple[np.ndarray, np.ndarray]:
-    """This process's share of a step's views, uint8 [b / processes, S, S, 3], and all b pseudo-labels."""
+    """A step's views that fall to this process, uint8 [b / processes, S, S, 3], and all b pseudo-labels."""
     params = run.params
     rows = draw_batch(members, params.clusters_per_batch, params.images_per_cluster, params.seed, step)
     share = len(rows) // run.accelerator.num_processes
@@ -371,9 +398,32 @@ def _make_batch(run: Run, members: list[np.ndarray], step: int) -> tuple[np.ndar
     return random_views(mine, params.input_px, area, [params.seed, step], first), run.assignment[rows]
 
 
-def _step(run: Run, views: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def learning_rate(params: Train, step: int) -> float:
+    """The learning rate of a step: constant, or falling to 0 along half a cosine."""
+    if params.learning_rate_schedule == "constant":
+        return params.learning_rate
+    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * step / params.steps))
+
+
+@torch.no_grad()
+def _update_average(run: Run) -> None:
+    """Let the averaged weights follow the trained ones.
+
+    The average is what is clustered, judged and shipped: pseudo-labels then move less from round to
+    round, and a checkpoint no longer depends on its last few batches.
+    """
+    pairs = [
+        (mean, trained)
+        for mean, trained in zip(run.average.parameters(), run.network.parameters(), strict=True)
+        if trained.requires_grad
+    ]
+    means, trained = [list(side) for side in zip(*pairs, strict=True)]
+    torch._foreach_lerp_(means, trained, 1 - run.params.average_decay)
+
+
+def _step(run: Run, views: np.ndarray, labels: np.ndarray, step: int) -> np.ndarray:
     """One optimiser step; returns (metric loss, rotation loss, rotation accuracy)."""
-    weight = run.params.rotation_weight
+    params, weight = run.params, run.params.rotation_weight
     with run.accelerator.autocast():
         embeddings, logits = run.forward(run.normalise(views))
     targets = torch.from_numpy(labels).to(run.accelerator.device)
@@ -385,7 +435,10 @@ def _step(run: Run, views: np.ndarray, labels: np.ndarray) -> np.ndarray:
         accuracy = (logits.argmax(1) == turns).float().mean()
     run.optimiser.zero_grad(set_to_none=True)
     run.accelerator.backward(metric_loss + weight * rotation_loss)
+    for group in run.optimiser.param_groups:
+        group["lr"] = learning_rate(params, step)
     run.optimiser.step()
+    _update_average(run)
     return torch.stack([metric_loss, rotation_loss, accuracy]).detach().cpu().numpy()
 
 

@@ -52,7 +52,9 @@ class Network(nn.Module):
     training step draws no random number and an embedding depends on its own image only.
     """
 
-    def __init__(self, trunk: nn.Module, feature_dim: int, embedding_dim: int, rotation_hidden_dim: int) -> None:
+    def __init__(
+        self, trunk: nn.Module, feature_dim: int, embedding_dim: int, rotation_hidden_dim: int
+    ) -> None:
         super().__init__()
         self.trunk = trunk
         self.embedding_head = nn.Linear(feature_dim, embedding_dim)

@@ -4,6 +4,7 @@ Shapes: n images, d vector length, k clusters.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -59,7 +60,7 @@ def cluster(
     result does not depend on the number of threads.
     """
     faiss.omp_set_num_threads(usable_cores())
-    kmeans = faiss.Kmeans(
+    kmeans: Any = faiss.Kmeans(
         vectors.shape[1],
         clusters,
         niter=iterations,

@@ -6,11 +6,10 @@ effective rank has fallen too far is refused whatever its score.
 """
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 
-from udml.learning.labelfree import augmentation_retrieval, strong_view
+from udml.learning.labelfree import strong_view
 
 
 def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.ndarray:
@@ -44,39 +43,17 @@ def strong_views(images: list[np.ndarray], seed: int) -> list[np.ndarray]:
     return [strong_view(image, np.random.default_rng([seed, row])) for row, image in enumerate(images)]
 
 
-def label_free_score(views: np.ndarray, held: np.ndarray, distractors: np.ndarray) -> dict[str, float]:
-    """`r1` and `mrr` of finding each held-out image by its strong view.
-
-    Args:
-        views, held: float32 [h, d], embeddings of the strong views and of the images themselves.
-        distractors: float32 [m, d], embeddings of the training images.
-    """
-    return augmentation_retrieval(views, np.concatenate([held, distractors]), np.arange(len(held)))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a checkpoint is fit to ship, and why not."""
-
-    healthy: bool
-    reason: str
-
-
-def judge(effective_rank: float, frozen_effective_rank: float, min_share: float, finite: bool) -> Verdict:
-    """Refuse collapsed or broken embeddings.
+def judge(effective_rank: float, frozen_effective_rank: float, min_share: float) -> str:
+    """Why an embedding is unfit to ship, or "" if it is fit.
 
     Args:
         effective_rank: of this checkpoint's embeddings.
         frozen_effective_rank: of the frozen backbone's features on the same images.
         min_share: of the frozen one's that must be left.
-        finite: whether losses and embeddings are all finite numbers.
     """
-    if not finite:
-        return Verdict(False, "the loss or the embeddings are not finite numbers")
-    if effective_rank < min_share * frozen_effective_rank:
-        return Verdict(
-            False,
-            f"the embeddings collapsed: effective rank {effective_rank:.1f}, "
-            f"the frozen backbone has {frozen_effective_rank:.1f}",
-        )
-    return Verdict(True, "")
+    if effective_rank >= min_share * frozen_effective_rank:
+        return ""
+    return (
+        f"the embeddings collapsed: effective rank {effective_rank:.1f}, "
+        f"the frozen backbone has {frozen_effective_rank:.1f}"
+    )

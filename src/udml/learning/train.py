@@ -5,6 +5,7 @@ Labels are read for one purpose, `label_nmi` in the log. Nothing that shapes the
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
     torch.manual_seed(params.seed)
     backbone = create_backbone(params.backbone, params.pretrained)
     network = Network(
-        fold_frozen_norms(backbone.trunk), backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim
+        fold_frozen_norms(backbone.trunk),
+        backbone.feature_dim,
+        params.embedding_dim,
+        params.rotation_hidden_dim,
     )
     freeze_blocks(network.trunk, params.frozen_blocks)
     data, rows = load_training_set(prepared, catalog, params, scratch)
@@ -98,7 +102,7 @@ def load_training_set(
     ), kept
 
 
-class _Rows:
+class _Rows(Sequence[np.ndarray]):
     """Some rows of a store, as a sequence."""
 
     def __init__(self, store: Any, rows: np.ndarray) -> None:
@@ -107,7 +111,7 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position: int) -> np.ndarray:
+    def __getitem__(self, position: Any) -> Any:
         return self.store[self.rows[position]]
 
 
@@ -115,12 +119,16 @@ def _work_key(summary: dict[str, Any], catalog: pd.DataFrame, params: Train) -> 
     """Changes with anything that a half-finished run depends on."""
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
-    return fingerprint("train-1", asdict(params), summary["store_short_side_px"], content.hexdigest(), torch.__version__)
+    return fingerprint(
+        "train-1", asdict(params), summary["store_short_side_px"], content.hexdigest(), torch.__version__
+    )
 
 
 def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSpec:
     method = f"UDML-SS, {params.loss}, rotation {params.rotation_weight:g}"
-    protocol = f"{method}, {params.input_px} px, {params.steps} steps, seed {params.seed}; {summary['protocol']}"
+    protocol = (
+        f"{method}, {params.input_px} px, {params.steps} steps, seed {params.seed}; {summary['protocol']}"
+    )
     return ModelSpec(
         params.backbone,
         params.embedding_dim,
@@ -136,7 +144,9 @@ def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSp
     )
 
 
-def _write(scratch: Path, out: Path, rounds: list[dict[str, Any]], image_ids: np.ndarray, spec: ModelSpec) -> None:
+def _write(
+    scratch: Path, out: Path, rounds: list[dict[str, Any]], image_ids: np.ndarray, spec: ModelSpec
+) -> None:
     """Put the picked weights, their clusters and the log into `out`, all at once."""
     best = load_file(scratch / BEST_FILE)
     finished = scratch / "finished"
@@ -155,7 +165,7 @@ def _write(scratch: Path, out: Path, rounds: list[dict[str, Any]], image_ids: np
 def _live_log(directory: Path) -> Any:
     """A callback that writes each round to DVCLive; does nothing where DVCLive is not installed."""
     try:
-        from dvclive import Live
+        from dvclive.live import Live
     except ImportError:
         return lambda record: None
     if not _is_main_process():
@@ -184,8 +194,8 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
     if not last["healthy"]:
         print(f"stopped early at step {last['step']}: {last['verdict']}")
     print(
-        f"picked the model of step {picked['step']}: of the held-out images {picked['score']:.1%} are found again "
-        f"from a strong view ({first['score']:.1%} before training)"
+        f"picked the model of step {picked['step']}: {picked['score']:.1%} of the held-out images are found "
+        f"again from a strong view ({first['score']:.1%} before training)"
     )
     accuracy = last.get("rotation_accuracy") or 0.5
     if accuracy < 0.3 or accuracy > 0.99:

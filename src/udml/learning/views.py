@@ -4,9 +4,10 @@ Shapes: n images, S = input_px. Everything here is uint8 RGB on the CPU; normali
 happen on the device.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from udml.learning.preprocess import preprocess
 from udml.machine import usable_cores
 from udml.progress import progress
 
+K = TypeVar("K")
+V = TypeVar("V")
 _CROP_RATIO = (3 / 4, 4 / 3)
 _TRIES = 10
 
@@ -74,7 +77,9 @@ def fixed_view(image: np.ndarray, input_px: int, crop_share: float) -> np.ndarra
     return pixels[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
 
-def write_fixed_views(path: Path, images: Sequence[np.ndarray], input_px: int, crop_share: float) -> np.ndarray:
+def write_fixed_views(
+    path: Path, images: Sequence[np.ndarray], input_px: int, crop_share: float
+) -> np.ndarray:
     """Make the fixed view of every image once, into a memory-mapped uint8 [n, S, S, 3] file.
 
     Every clustering round reads it. A finished file at `path` is used as it is.
@@ -93,7 +98,7 @@ def write_fixed_views(path: Path, images: Sequence[np.ndarray], input_px: int, c
     return np.memmap(path, np.uint8, "r", shape=shape)
 
 
-def prefetch(make, keys: Sequence, ahead: int = 2) -> Iterator:  # type: ignore[no-untyped-def,type-arg]
+def prefetch(make: Callable[[K], V], keys: Sequence[K], ahead: int = 2) -> Iterator[V]:
     """Yield `make(key)` for each key in order, made by a thread while the caller works on the last."""
     with ThreadPoolExecutor(1) as pool:
         pending = [pool.submit(make, key) for key in keys[:ahead]]

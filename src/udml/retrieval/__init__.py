@@ -1,0 +1,1 @@
+"""From vectors to neighbours, and from neighbours to honest numbers. No torch."""

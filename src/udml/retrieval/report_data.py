@@ -70,6 +70,7 @@ def _quarantine_html(quarantine: pd.DataFrame) -> str:
     # A few of each reason first, so that a flood of one kind doesn't hide the others.
     order = quarantine.assign(turn=quarantine.groupby("reason").cumcount()).sort_values(["turn", "reason"])
     shown = order.head(_QUARANTINE_ROWS).sort_values(["reason", "source"])
+    shown["reason"] = shown["reason"].str.replace("_", " ")
     columns = [shown[name].tolist() for name in ("source", "reason", "detail", "size_bytes")]
     rows = list(zip(*columns, strict=True))
     listed = table(("file", "reason", "detail", "bytes"), rows, "Files set aside")

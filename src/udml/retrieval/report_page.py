@@ -89,7 +89,7 @@ def picture(address: str, alt: str, size_px: tuple[int, int]) -> str:
     """An image that loads when it is scrolled into view; its size is known, so nothing jumps."""
     width, height = size_px
     size = f'width="{width}" height="{height}"'
-    return f'<img src="{escape(address)}" alt="{escape(alt)}" {size} loading="lazy" decoding="async">'
+    return f'<img src="{escape(address)}" alt="{escape(alt)}" {size} loading="lazy">'
 
 
 def chart_card(title: str, meaning: str, chart_html: str) -> str:

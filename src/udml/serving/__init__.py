@@ -1,0 +1,1 @@
+"""Searching with a shipped model. Never imports torch."""

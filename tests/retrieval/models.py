@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from tests.retrieval.fakes import fake_card
 
+from tests.retrieval.fakes import fake_card
 from udml.model_card import ModelCard
 
 DIM = 12

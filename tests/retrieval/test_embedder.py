@@ -3,9 +3,9 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
+
 from tests.retrieval.fakes import write_prepared
 from tests.retrieval.models import DIM, pictures, tiny_card, write_model
-
 from udml.data.catalog import open_store
 from udml.errors import UdmlError
 from udml.pixels import Reason

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+
 from tests.retrieval.fakes import fake_rounds, write_prepared, write_trained
 from tests.retrieval.models import pictures, tiny_card, write_model
-
 from udml import paths
 from udml.config import load_params
 from udml.data.catalog import SUMMARY_FILE

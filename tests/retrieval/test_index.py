@@ -4,9 +4,9 @@ import faiss
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from tests.retrieval.fakes import write_prepared
 from tests.retrieval.models import DIM, pictures, tiny_card, write_model
-
 from udml.config import Index
 from udml.data.catalog import SUMMARY_FILE
 from udml.errors import UdmlError
@@ -69,7 +69,9 @@ def test_vectors_come_back_in_the_order_asked_for(workspace):
     embedder = run(root)
     opened = open_index(root / "index", embedder.card)
     asked = np.array([1005, 1000, 1039])
-    np.testing.assert_allclose(vectors_of(opened, asked), embedder.embed([images[i - 1000] for i in asked]), atol=1e-6)
+    np.testing.assert_allclose(
+        vectors_of(opened, asked), embedder.embed([images[i - 1000] for i in asked]), atol=1e-6
+    )
     with pytest.raises(UdmlError, match="first has id 77"):
         vectors_of(opened, np.array([1000, 77]))
 
@@ -217,4 +219,10 @@ def test_short_answers_are_completed_exactly():
 
 def test_the_kind_follows_the_size():
     params = Index(exact_below=100, hnsw_below=1000, min_recall_at_10=0.9, recall_queries=5)
-    assert [kind_for(count, params) for count in (1, 99, 100, 999, 1000)] == ["flat", "flat", "hnsw", "hnsw", "ivf"]
+    assert [kind_for(count, params) for count in (1, 99, 100, 999, 1000)] == [
+        "flat",
+        "flat",
+        "hnsw",
+        "hnsw",
+        "ivf",
+    ]

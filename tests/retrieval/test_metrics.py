@@ -30,7 +30,9 @@ def reference(queries, gallery, own_row, recall_at, mask_groups):
         for g in range(len(gallery.labels)):
             if g == own_row[q] or (mask_groups and gallery.groups[g] == queries.groups[q]):
                 continue
-            similarity = float(np.dot(queries.embeddings[q].astype(float), gallery.embeddings[g].astype(float)))
+            similarity = float(
+                np.dot(queries.embeddings[q].astype(float), gallery.embeddings[g].astype(float))
+            )
             match = gallery.labels[g] == queries.labels[q]
             ranking.append((-similarity + (TIE if match else 0.0), match))
         hits = [match for _, match in sorted(ranking)]

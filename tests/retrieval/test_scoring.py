@@ -2,15 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.retrieval.fakes import fake_card
 
+from tests.retrieval.fakes import fake_card
 from udml.config import Evaluate
 from udml.errors import UdmlError
 from udml.retrieval.scoring import EvaluationSet, ModelVectors, compare_models, nearest, view_sources
 
-PARAMS = Evaluate(
-    recall_at=(1, 2), bootstrap_samples=100, memory_budget_mib=1, report_queries=4, seed=0
-)
+PARAMS = Evaluate(recall_at=(1, 2), bootstrap_samples=100, memory_budget_mib=1, report_queries=4, seed=0)
 N, CLASSES, DIM = 60, 6, 16
 LABELS = np.arange(N) % CLASSES
 
@@ -28,9 +26,6 @@ def images_of(labels=LABELS, groups=None, roles=None):
         roles=np.full(N, "both") if roles is None else roles,
         data_version="d" * 16,
     )
-
-
-
 
 
 def vectors(kind, noise, shown, seed=1):
@@ -111,7 +106,8 @@ def test_duplicates_make_the_lenient_protocol_easier():
 def test_without_labels_there_are_the_label_free_figures_only():
     evaluation = compare(images_of(labels=np.full(N, -1)))
     assert not evaluation.labelled
-    assert evaluation.trained.scores == {} and evaluation.trained.clustering == {}
+    assert evaluation.trained.scores == {}
+    assert evaluation.trained.clustering == {}
     assert set(evaluation.trained.label_free) == {
         "found_again_at_1",
         "found_again_mrr",

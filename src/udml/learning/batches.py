@@ -4,25 +4,49 @@ A batch is a function of (seed, step, assignment) and nothing else. There is no 
 lose: a run that is killed and resumed, or spread over several processes, draws the same batches.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from udml.errors import UdmlError
 
 
-def members_by_cluster(assignment: np.ndarray, min_points: int) -> list[np.ndarray]:
+def members_by_cluster(assignment: np.ndarray, min_points: int) -> dict[int, np.ndarray]:
     """Rows of every cluster with at least `min_points` (1 or more) members; empty ones never get in."""
     order = np.argsort(assignment, kind="stable")
-    starts = np.unique(assignment[order], return_index=True)[1]
-    return [rows for rows in np.split(order, starts[1:]) if len(rows) >= min_points]
+    clusters, starts = np.unique(assignment[order], return_index=True)
+    parts = np.split(order, starts[1:])
+    return {int(c): rows for c, rows in zip(clusters, parts, strict=True) if len(rows) >= min_points}
+
+
+def nearest_clusters(centroids: np.ndarray, count: int) -> np.ndarray:
+    """The `count` clusters nearest to each cluster, int [k, count], from unit centroids float32 [k, d]."""
+    similarity = centroids @ centroids.T
+    np.fill_diagonal(similarity, -np.inf)
+    count = min(count, len(centroids) - 1)
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :count]
 
 
 def draw_batch(
-    members: list[np.ndarray], clusters_per_batch: int, images_per_cluster: int, seed: int, step: int
+    members: dict[int, np.ndarray],
+    nearest: np.ndarray,
+    clusters_per_batch: int,
+    images_per_cluster: int,
+    seed: Sequence[int],
 ) -> np.ndarray:
     """Rows int64 [clusters_per_batch * images_per_cluster] of one batch, cluster after cluster.
 
-    Clusters are drawn uniformly, as DeepCluster does, so that large ones don't rule. An image comes
-    twice only if its cluster has fewer than `images_per_cluster`; its two crops then differ.
+    Clusters are drawn uniformly, as DeepCluster does, so that large ones don't rule. Two that are
+    nearest to each other are often halves of one thing, and a loss that mines hard negatives would
+    pick just those pairs to push apart: they are not drawn together while others are left. An image
+    comes twice only if its cluster has fewer than `images_per_cluster`; its two crops then differ.
+
+    Args:
+        members: rows of each usable cluster.
+        nearest: int [k, m], clusters not to be drawn together with each cluster.
+        clusters_per_batch: how many clusters.
+        images_per_cluster: how many images of each.
+        seed: of everything drawn here.
 
     Raises:
         UdmlError: if there are fewer usable clusters than a batch needs.
@@ -32,10 +56,22 @@ def draw_batch(
             f"only {len(members)} clusters have enough images, a batch needs {clusters_per_batch}",
             "lower train.clusters_per_batch or train.min_points_per_cluster, or import more images",
         )
-    rng = np.random.default_rng([seed, step])
-    chosen = rng.choice(len(members), clusters_per_batch, replace=False)
+    rng = np.random.default_rng(seed)
+    chosen = _draw_apart(rng.permutation(list(members)), nearest, clusters_per_batch)
     # np.resize repeats a short pool from its start
     return np.concatenate([np.resize(rng.permutation(members[c]), images_per_cluster) for c in chosen])
+
+
+def _draw_apart(order: np.ndarray, nearest: np.ndarray, count: int) -> list[int]:
+    """The first `count` of `order` with no two near each other; others fill up where these are too few."""
+    chosen: list[int] = []
+    passed: list[int] = []
+    for cluster in order.tolist():
+        near = any(cluster in nearest[other] or other in nearest[cluster] for other in chosen)
+        (passed if near else chosen).append(cluster)
+        if len(chosen) == count:
+            return chosen
+    return chosen + passed[: count - len(chosen)]
 
 
 def rotation_positions(batch: int, rotation_images: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill: one safetensors file, written atomically, nothing pickled.
 
-It holds the network, the optimiser, the loss's own weights, the assignment and the log so far. What
+It holds the network, the optimiser, the loss's own weights, centroids, assignments and the log so far. What
 a step draws at random is a function of (seed, step), so the step number is the random state.
 """
 
@@ -39,11 +39,11 @@ def save_checkpoint(
     directory: Path,
     modules: dict[str, nn.Module],
     optimiser: torch.optim.Optimizer,
-    assignment: torch.Tensor,
+    clustering: dict[str, torch.Tensor],
     progress: Progress,
 ) -> None:
     """Write `directory`/checkpoint.safetensors, replacing the last one."""
-    tensors = {"assignment": assignment}
+    tensors = {f"clustering/{name}": value for name, value in clustering.items()}
     for prefix, module in modules.items():
         tensors |= {f"{prefix}/{name}": value for name, value in module.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -54,8 +54,8 @@ def save_checkpoint(
 
 def load_checkpoint(
     directory: Path, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer
-) -> tuple[torch.Tensor, Progress] | None:
-    """Restore modules and optimiser in place; returns assignment and progress, or None if there is none."""
+) -> tuple[dict[str, torch.Tensor], Progress] | None:
+    """Restore modules and optimiser in place; returns clustering and progress, or None if there is none."""
     path = directory / CHECKPOINT_FILE
     if not path.exists():
         return None
@@ -70,7 +70,7 @@ def load_checkpoint(
         index, key = name.split("/")
         state["state"].setdefault(int(index), {})[key] = value
     optimiser.load_state_dict(state)
-    return tensors["assignment"], progress
+    return _under(tensors, "clustering"), progress
 
 
 def write_tensors(

@@ -26,7 +26,7 @@ from torch import nn
 from udml.config import Train
 from udml.errors import UdmlError
 from udml.learning import selection
-from udml.learning.batches import draw_batch, members_by_cluster, rotation_positions
+from udml.learning.batches import draw_batch, members_by_cluster, nearest_clusters, rotation_positions
 from udml.learning.checkpoint import BEST_FILE, Progress, load_checkpoint, save_checkpoint, write_tensors
 from udml.learning.head import start_head
 from udml.learning.labelfree import augmentation_retrieval, effective_rank
@@ -107,6 +107,7 @@ class Run:
     scratch: Path
     step: int = 0
     assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    centroids: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     rounds: list[dict[str, Any]] = field(default_factory=list)
     best_round: int = -1
     last_losses: dict[str, float] = field(default_factory=dict)
@@ -217,9 +218,9 @@ def _start(
     )
     restored = load_checkpoint(scratch, run.modules, optimiser)
     if restored is not None:
-        assignment, state = restored
-        run.assignment, run.step = assignment.numpy(), state.step
-        run.rounds, run.best_round = state.rounds, state.best_round
+        clustering, state = restored
+        run.assignment, run.centroids = clustering["assignment"].numpy(), clustering["centroids"].numpy()
+        run.step, run.rounds, run.best_round = state.step, state.rounds, state.best_round
     return run
 
 
@@ -266,7 +267,7 @@ def _judge_and_cluster(run: Run) -> None:
         record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share
     )
     run.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
-    run.assignment = clustering.assignment
+    run.assignment, run.centroids = clustering.assignment, clustering.centroids
     if run.accelerator.is_main_process:
         _save(run, clustering)
     run.accelerator.wait_for_everyone()
@@ -300,7 +301,8 @@ def _save(run: Run, clustering: Clustering) -> None:
             },
         )
     state = Progress(run.step, run.rounds, run.best_round)
-    save_checkpoint(run.scratch, run.modules, run.optimiser, torch.from_numpy(run.assignment), state)
+    clusters = {"assignment": torch.from_numpy(run.assignment), "centroids": torch.from_numpy(run.centroids)}
+    save_checkpoint(run.scratch, run.modules, run.optimiser, clusters, state)
 
 
 def cluster_means(embeddings: np.ndarray, assignment: np.ndarray, clusters: int) -> np.ndarray:
@@ -365,10 +367,11 @@ def _take_steps(run: Run, until: int) -> None:
     """Optimiser steps `run.step` .. `until` - 1 on the round's clusters."""
     params = run.params
     members = members_by_cluster(run.assignment, params.min_points_per_cluster)
+    nearest = nearest_clusters(run.centroids, params.keep_apart)
     steps = range(run.step, until)
     batch = params.clusters_per_batch * params.images_per_cluster
     began, totals = time.perf_counter(), np.zeros(3)
-    make = lambda step: _make_batch(run, members, step)  # noqa: E731
+    make = lambda step: _make_batch(run, members, nearest, step)  # noqa: E731
     bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
     bar.disable = not run.accelerator.is_main_process
     for step, (views, labels) in zip(steps, bar, strict=True):
@@ -387,10 +390,14 @@ def _take_steps(run: Run, until: int) -> None:
     }
 
 
-def _make_batch(run: Run, members: list[np.ndarray], step: int) -> tuple[np.ndarray, np.ndarray]:
+def _make_batch(
+    run: Run, members: dict[int, np.ndarray], nearest: np.ndarray, step: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A step's views that fall to this process, uint8 [b / processes, S, S, 3], and all b pseudo-labels."""
     params = run.params
-    rows = draw_batch(members, params.clusters_per_batch, params.images_per_cluster, params.seed, step)
+    rows = draw_batch(
+        members, nearest, params.clusters_per_batch, params.images_per_cluster, [params.seed, step]
+    )
     share = len(rows) // run.accelerator.num_processes
     first = share * run.accelerator.process_index
     mine = [run.data.images[int(row)] for row in rows[first : first + share]]

@@ -18,7 +18,7 @@ from udml.retrieval.evaluation import Evaluation
 from udml.retrieval.evaluation_files import summary_table, write_metrics, write_plots
 from udml.retrieval.gallery import GalleryIndex, open_index, vectors_of
 from udml.retrieval.report import write_report
-from udml.retrieval.scoring import ModelVectors, EvaluationSet, compare_models, view_sources
+from udml.retrieval.scoring import EvaluationSet, ModelVectors, compare_models, view_sources
 
 _FROZEN_FILE = "frozen.onnx"
 _EXAMPLE_FILE = "example-query.png"

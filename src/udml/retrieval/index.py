@@ -128,8 +128,6 @@ def build(
     faiss.omp_set_num_threads(usable_cores())
     base = _empty(chunks, kind)
     built = faiss.IndexIDMap2(base)
-    built.own_fields = True
-    base.this.disown()
     start = 0
     for chunk in chunks:
         built.add_with_ids(np.ascontiguousarray(chunk), ids[start : start + len(chunk)])
@@ -218,4 +216,5 @@ def _write(directory: Path, built: Any, info: IndexInfo, catalog: pd.DataFrame) 
         faiss.write_index(built, str(temporary))
     write_json(directory / INFO_FILE, asdict(info))
     items = pa.Table.from_pandas(catalog[list(ITEMS_COLUMNS)], preserve_index=False)
-    write_table(directory / ITEMS_FILE, items)
+    # pandas' own metadata names library versions
+    write_table(directory / ITEMS_FILE, items.replace_schema_metadata())

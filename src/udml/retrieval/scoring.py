@@ -89,7 +89,11 @@ def view_sources(groups: np.ndarray, seed: int) -> np.ndarray:
 
 
 def compare_models(
-    test: EvaluationSet, shown: np.ndarray, trained: ModelVectors, frozen: ModelVectors, params: config.Evaluate
+    test: EvaluationSet,
+    shown: np.ndarray,
+    trained: ModelVectors,
+    frozen: ModelVectors,
+    params: config.Evaluate,
 ) -> Evaluation:
     """Score two models on the same images, with and without labels as there are.
 
@@ -111,9 +115,7 @@ def compare_models(
     protocols = _protocols(test)
     one = _evaluate_model(test, shown, trained, protocols, params)
     other = _evaluate_model(test, shown, frozen, protocols, params)
-    return Evaluation(
-        test.rows, test.labels, test.class_names, one, other, _differences(one, other, params)
-    )
+    return Evaluation(test.rows, test.labels, test.class_names, one, other, _differences(one, other, params))
 
 
 def _protocols(test: EvaluationSet) -> list[_Protocol]:
@@ -163,8 +165,8 @@ def _evaluate_model(
         ),
         label_free=_label_free(model.images, neighbours, found_again, params),
         label_free_protocol=(
-            f"{len(shown):,} strong views searched among {gallery:,} test images, one of each duplicate group, "
-            f"ties count as misses; the rest over {len(test.rows):,} test images; {origin}"
+            f"{len(shown):,} strong views searched among {gallery:,} test images, one of each duplicate "
+            f"group, ties count as misses; the rest over {len(test.rows):,} test images; {origin}"
         ),
         found_again=found_again,
         neighbours=test.rows[neighbours],

@@ -30,6 +30,7 @@ PHOTOGRAPHS += [SKIMAGE / "rocket.jpg", SKIMAGE / "motorcycle_left.png", SKLEARN
 GROCERY = Path(__file__).parents[3] / "shared/data/grocery"
 PARAMS = Export(opset=18, parity_images=24, min_cosine=0.9999, min_top1_agreement=0.999)
 SPEC = ModelSpec(
+    pretrained=True,
     backbone=OFFLINE_BACKBONE,
     embedding_dim=64,
     rotation_hidden_dim=16,

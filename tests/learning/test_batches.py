@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from udml.errors import UdmlError
 from udml.learning.batches import draw_batch, members_by_cluster, nearest_clusters, rotation_positions
 
-
 ALONE = np.empty((100, 0), np.int64)  # nobody is near anybody
 
 

@@ -279,14 +279,15 @@ def read_manifest(data_root: Path) -> pa.Table:
 
 
 def _track(data_root: Path) -> None:
-    """Run `dvc add` on the new data, if the project is a DVC repository; note in data.dvc what they are."""
+    """Run `dvc add` on the new data, where there is a DVC repository; note in data.dvc what they are."""
     project = data_root.resolve().parent
     if not any((folder / ".dvc").is_dir() for folder in (project, *project.parents)):
         return
     done = _dvc(project, "add", "--quiet", data_root.name)
     if done.returncode != 0:
         raise UdmlError(
-            f"the images are imported, but `dvc add {data_root.name}` failed: {_said(done)}", "mend and run it"
+            f"the images are imported, but `dvc add {data_root.name}` failed: {_said(done)}",
+            "mend and run it",
         )
     facts = {key.decode(): value.decode() for key, value in read_manifest(data_root).schema.metadata.items()}
     pointer = _pointer(data_root)
@@ -314,7 +315,9 @@ def ensure_data(data_root: Path) -> str:
         pulled = _dvc(project, "pull", pointer.name)
         if pulled.returncode == 0:
             return f"pulled the images in {data_root}/ from the DVC remote"
-        raise UdmlError(f"`dvc pull {pointer.name}` failed: {_said(pulled)}", "mend the remote, or import again")
+        raise UdmlError(
+            f"`dvc pull {pointer.name}` failed: {_said(pulled)}", "mend the remote, or import again"
+        )
     layout = tracked.get("meta", {}).get("layout", PLACES)
     if layout != PLACES:
         raise UdmlError(

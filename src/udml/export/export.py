@@ -72,7 +72,7 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
         UdmlError: if an input is missing, or a file disagrees with its PyTorch model; with numbers.
     """
     network, spec = load(trained)
-    backbone = create_backbone(spec.backbone, pretrained=True)
+    backbone = create_backbone(spec.backbone, spec.pretrained)
     frozen = FrozenTrunk(backbone.trunk).eval()
     images = list(_parity_images(prepared, data_root, params.parity_images, spec))
     unfinished = out.with_name(f".{out.name}.unfinished")

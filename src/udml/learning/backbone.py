@@ -54,7 +54,7 @@ def _efficientnet_lite0(pretrained: bool) -> Backbone:
     trunk: Any = timm.create_model(OFFLINE_BACKBONE, pretrained=False, num_classes=0)
     if pretrained:
         _copy_in_order(trunk, _lite0_weights())
-    return Backbone(trunk, trunk.num_features, (127.0,) * 3, (128.0,) * 3, "Apache-2.0")
+    return Backbone(trunk, 1280, (127.0,) * 3, (128.0,) * 3, "Apache-2.0")
 
 
 def _lite0_weights() -> dict[str, torch.Tensor]:
@@ -104,7 +104,14 @@ def _from_timm(name: str, pretrained: bool) -> Backbone:
     mean = tuple(255 * value for value in config["mean"])
     std = tuple(255 * value for value in config["std"])
     licence = config.get("license") or "unknown: see the model's page"
-    return Backbone(trunk, trunk.num_features, mean, std, licence)
+    return Backbone(trunk, _feature_dim(trunk, config), mean, std, licence)
+
+
+@torch.no_grad()
+def _feature_dim(trunk: nn.Module, config: dict[str, Any]) -> int:
+    """Length of what the trunk really gives; timm's `num_features` is another in some families."""
+    side_px = config["input_size"][-1]  # transformers take no other
+    return int(trunk.eval()(torch.zeros(1, 3, side_px, side_px)).shape[1])
 
 
 def _download(name: str, make: Callable[[], T]) -> T:

@@ -18,6 +18,7 @@ from udml.files import atomic_path
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
+SHIPPED_FILE = "shipped.safetensors"
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch import nn
 
 from udml.config import Train
 from udml.errors import UdmlError
 from udml.learning import selection
 from udml.learning.batches import draw_batch, members_by_cluster, nearest_clusters, rotation_positions
-from udml.learning.checkpoint import BEST_FILE, Progress, load_checkpoint, save_checkpoint, write_tensors
-from udml.learning.head import start_head
+from udml.learning.checkpoint import (
+    BEST_FILE,
+    SHIPPED_FILE,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+    write_tensors,
+)
+from udml.learning.head import finish_head, start_head
 from udml.learning.labelfree import augmentation_retrieval, effective_rank
 from udml.learning.losses import MinedLoss, create_loss, set_proxies
 from udml.learning.network import ROTATIONS, Network
@@ -126,7 +134,7 @@ def fit(
     scratch: Path,
     on_round: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> list[dict[str, Any]]:
-    """Train `network`; leaves the picked weights in `scratch`/best.safetensors.
+    """Train `network`; leaves the weights to ship in `scratch`/shipped.safetensors.
 
     A checkpoint in `scratch` is resumed. On the CPU the outcome is bit-identical whether or not the
     run was killed in between.
@@ -140,7 +148,8 @@ def fit(
         on_round: called with each round's record, restored ones included.
 
     Returns:
-        One record per round; `picked` marks the one that ships.
+        One record per round; `picked` marks the one that ships. Its `final_score` and
+        `final_score_mrr` are those of the weights as they ship, with the head finished.
 
     Raises:
         UdmlError: if no round was healthy, or the data are too few for a batch.
@@ -160,6 +169,7 @@ def fit(
         raise UdmlError(
             f"no checkpoint was healthy: {run.rounds[-1]['verdict']}", "lower train.learning_rate"
         )
+    _finish(run)
     for index, record in enumerate(run.rounds):
         record["picked"] = index == run.best_round
     return run.rounds
@@ -303,6 +313,22 @@ def _save(run: Run, clustering: Clustering) -> None:
     state = Progress(run.step, run.rounds, run.best_round)
     clusters = {"assignment": torch.from_numpy(run.assignment), "centroids": torch.from_numpy(run.centroids)}
     save_checkpoint(run.scratch, run.modules, run.optimiser, clusters, state)
+
+
+def _finish(run: Run) -> None:
+    """Whiten the picked model's head and write its weights again, ready to ship."""
+    best = load_file(run.scratch / BEST_FILE)
+    run.average.load_state_dict(
+        {name.removeprefix("network/"): value for name, value in best.items() if name.startswith("network/")}
+    )
+    if run.params.head_start == "pca":
+        features = _embed(run, run.data.views, "finish: embed", True)[0]
+        finish_head(run.average.embedding_head, features, run.params.head_whitening)
+        found = _scores(run, _embed_features(run, features))
+        run.rounds[run.best_round] |= {f"final_{name}": value for name, value in found.items()}
+    if run.accelerator.is_main_process:
+        shipped = {f"network/{name}": value for name, value in run.average.state_dict().items()}
+        write_tensors(run.scratch / SHIPPED_FILE, best | shipped)
 
 
 def cluster_means(embeddings: np.ndarray, assignment: np.ndarray, clusters: int) -> np.ndarray:

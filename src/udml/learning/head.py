@@ -40,6 +40,19 @@ def principal_head(features: np.ndarray, dim: int, whitening: float) -> tuple[np
 
 
 @torch.no_grad()
+def finish_head(head: nn.Linear, features: np.ndarray, whitening: float) -> None:
+    """Turn a trained `head` towards the principal directions of its own outputs on features [n, c].
+
+    Training piles variance up in a few directions again; evening it out once more is one more linear
+    map, so it disappears into the head's weights.
+    """
+    outputs = (torch.from_numpy(features) @ head.weight.T.cpu() + head.bias.cpu()).numpy()
+    weight, bias = (torch.from_numpy(part) for part in principal_head(outputs, head.out_features, whitening))
+    head.bias.copy_(weight @ head.bias.cpu() + bias)
+    head.weight.copy_(weight @ head.weight.cpu())
+
+
+@torch.no_grad()
 def start_head(head: nn.Linear, features: np.ndarray, whitening: float) -> None:
     """Set `head` to the principal directions of features [n, c], at the scale it was initialised with.
 

@@ -33,6 +33,7 @@ class ModelSpec:
     """
 
     backbone: str
+    pretrained: bool
     embedding_dim: int
     rotation_hidden_dim: int
     input_px: int

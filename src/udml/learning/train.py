@@ -22,7 +22,7 @@ from udml.errors import UdmlError
 from udml.files import fingerprint, read_json, replace_directory, scratch_directory, write_json
 from udml.learning import selection
 from udml.learning.backbone import Backbone, create_backbone, freeze_blocks
-from udml.learning.checkpoint import BEST_FILE
+from udml.learning.checkpoint import SHIPPED_FILE
 from udml.learning.fit import TrainingSet, fit
 from udml.learning.frozen_norm import fold_frozen_norms
 from udml.learning.network import ModelSpec, Network, save
@@ -131,6 +131,7 @@ def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSp
     )
     return ModelSpec(
         params.backbone,
+        params.pretrained,
         params.embedding_dim,
         params.rotation_hidden_dim,
         params.input_px,
@@ -148,7 +149,7 @@ def _write(
     scratch: Path, out: Path, rounds: list[dict[str, Any]], image_ids: np.ndarray, spec: ModelSpec
 ) -> None:
     """Put the picked weights, their clusters and the log into `out`, all at once."""
-    best = load_file(scratch / BEST_FILE)
+    best = load_file(scratch / SHIPPED_FILE)
     finished = scratch / "finished"
     weights = {name.removeprefix("network/"): t for name, t in best.items() if name.startswith("network/")}
     save(finished, weights, spec)
@@ -193,9 +194,10 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
     picked = next(record for record in rounds if record["picked"])
     if not last["healthy"]:
         print(f"stopped early at step {last['step']}: {last['verdict']}")
+    score = picked.get("final_score", picked["score"])
     print(
-        f"picked the model of step {picked['step']}: {picked['score']:.1%} of the held-out images are found "
-        f"again from a strong view ({first['score']:.1%} before training)"
+        f"picked the model of step {picked['step']}: {score:.1%} of the held-out images are found again from "
+        f"a strong view ({first['score']:.1%} before training)"
     )
     accuracy = last.get("rotation_accuracy") or 0.5
     if accuracy < 0.3 or accuracy > 0.99:

@@ -1,0 +1,1 @@
+"""Benchmarks: one command per table of the README and the docs."""

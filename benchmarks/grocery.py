@@ -1,0 +1,161 @@
+"""The grocery benchmark: what training without labels is worth on real smartphone photos.
+
+    python -m benchmarks.grocery --data ../shared/data/grocery
+
+Train, without labels, on every image of class ids 0-40 of the Grocery Store Dataset; test on every
+image of ids 41-80. Reported, in percent: R@1 and MAP@R leave-one-out over the test images, and R@1
+across the published splits (query: test split, gallery: train and val splits). The vectors scored
+are those of the exported ONNX model. Settings are those of params.yaml. Finished runs are kept in
+the work directory and not run again.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from udml.config import Params, load_params
+from udml.data.catalog import open_store, read_catalog
+from udml.data.importing import import_data
+from udml.data.prepare import prepare
+from udml.export.export import FROZEN_FILE, MODEL_FILE, export
+from udml.files import write_json
+from udml.learning.train import train
+from udml.machine import usable_cores
+from udml.retrieval.embedder import Embedder, embed_store
+from udml.retrieval.metrics import Embedded, score_queries
+
+STORE_PX = {96: 160, 224: 256}  # shorter side that is stored for each input size
+
+
+def main() -> None:
+    """Run what is not there yet and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the unpacked Grocery Store Dataset")
+    parser.add_argument("--work", type=Path, default=Path(".scratch/benchmark-grocery"))
+    parser.add_argument("--input-px", type=int, default=96, choices=sorted(STORE_PX))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rotation-weights", type=float, nargs="+", default=[0.0, 0.1])
+    options = parser.parse_args()
+    params = _params(load_params(), options.input_px)
+    work = (options.work / f"{options.input_px}px").resolve()
+    data, prepared = options.work.resolve() / "data", work / "prepare"
+    images = options.data.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    os.chdir(work)
+    if not data.exists():
+        import_data(images, "grocery", data)
+    if not prepared.exists():
+        prepare(data, prepared, params.prepare)
+    rows = [
+        _run(work, data, prepared, _with(params, weight, seed))
+        for seed in options.seeds
+        for weight in options.rotation_weights
+    ]
+    print(table(rows, options.input_px))
+
+
+def _params(params: Params, input_px: int) -> Params:
+    return dataclasses.replace(
+        params,
+        train=dataclasses.replace(params.train, input_px=input_px),
+        prepare=dataclasses.replace(params.prepare, store_short_side_px=STORE_PX[input_px]),
+    )
+
+
+def _with(params: Params, rotation_weight: float, seed: int) -> Params:
+    train_params = dataclasses.replace(params.train, rotation_weight=rotation_weight, seed=seed)
+    return dataclasses.replace(params, train=train_params)
+
+
+def _run(work: Path, data: Path, prepared: Path, params: Params) -> dict[str, Any]:
+    """Train, export and score one model, unless that has been done; returns its figures."""
+    out = work / f"rotation-{params.train.rotation_weight:g}-seed-{params.train.seed}"
+    done = out / "figures.json"
+    settings = json.loads(json.dumps(dataclasses.asdict(params.train)))
+    if done.exists() and (figures := json.loads(done.read_text()))["params"] == settings:
+        return figures
+    shutil.rmtree(out, ignore_errors=True)
+    began = time.perf_counter()
+    train(prepared, out / "train", out / "live", params.train)
+    seconds = time.perf_counter() - began
+    export(out / "train", prepared, data, out / "export", params.export)
+    figures = {
+        "params": settings,
+        "train_seconds": seconds,
+        "trained": score(prepared, out / "export" / MODEL_FILE),
+        "frozen": score(prepared, out / "export" / FROZEN_FILE),
+    }
+    write_json(done, figures)
+    return figures
+
+
+def score(prepared: Path, model: Path) -> dict[str, float]:
+    """The three figures of an exported model on the test classes, in percent."""
+    catalog = read_catalog(prepared)
+    rows = np.flatnonzero(catalog["split"] == "test")
+    test = catalog.iloc[rows]
+    embeddings = embed_store(Embedder(model), open_store(prepared, catalog), rows, model.stem)
+    every = Embedded(
+        embeddings, test["label"].astype("category").cat.codes.to_numpy(np.int64), test["group"].to_numpy()
+    )
+    asked = (test["role"] == "query").to_numpy()
+    query, gallery = (_part(every, mask) for mask in (asked, ~asked))
+    alone = _mean_scores(every, every, np.arange(len(rows)))
+    across = _mean_scores(query, gallery, np.full(asked.sum(), -1))
+    return {
+        "r1": alone["recall_at_1"],
+        "map_at_r": alone["map_at_r"],
+        "cross_split_r1": across["recall_at_1"],
+    }
+
+
+def _part(every: Embedded, mask: np.ndarray) -> Embedded:
+    return Embedded(every.embeddings[mask], every.labels[mask], every.groups[mask])
+
+
+def _mean_scores(query: Embedded, gallery: Embedded, own_row: np.ndarray) -> dict[str, float]:
+    found = score_queries(query, gallery, own_row, [1], mask_groups=False, memory_budget_bytes=2**29)
+    return {name: 100 * float(values.mean()) for name, values in found.values.items()}
+
+
+def table(rows: list[dict[str, Any]], input_px: int) -> str:
+    """The rows as a Markdown table: mean and spread (lowest to highest) over seeds."""
+    lines = [
+        f"Input {input_px} px, {rows[0]['params']['steps']} steps, seeds "
+        f"{sorted({row['params']['seed'] for row in rows})}; {platform.processor() or platform.machine()}, "
+        f"{usable_cores()} cores.",
+        "",
+        "| model | R@1 | MAP@R | cross-split R@1 | training, s |",
+        "|---|---|---|---|---|",
+        _line("frozen backbone", [rows[0]["frozen"]], []),
+    ]
+    for weight in sorted({row["params"]["rotation_weight"] for row in rows}):
+        own = [row for row in rows if row["params"]["rotation_weight"] == weight]
+        name = f"trained, rotation {weight:g}" if weight else "trained, no rotation"
+        lines.append(_line(name, [r["trained"] for r in own], [r["train_seconds"] for r in own]))
+    return "\n".join(lines)
+
+
+def _line(name: str, figures: list[dict[str, float]], seconds: list[float]) -> str:
+    cells = [_spread([f[key] for f in figures], 1) for key in ("r1", "map_at_r", "cross_split_r1")]
+    return f"| {name} | {' | '.join(cells)} | {_spread(seconds, 0) if seconds else ''} |"
+
+
+def _spread(values: list[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -75,7 +75,6 @@ class Train:
     clusters: int | str
     clusters_per_batch: int
     images_per_cluster: int
-    keep_apart: int
     recluster_every_steps: int
     kmeans_iterations: int
     min_points_per_cluster: int
@@ -106,7 +105,6 @@ class Train:
         _share(self, "crop_share", "crop_area_min", "crop_area_max", "holdout_share")
         _share(self, "min_effective_rank_share", "head_whitening")
         _share(self, "average_decay")
-        _within(self, "keep_apart", 0, 100)
         _one_of(self, "head_start", ("pca", "random"))
         _one_of(self, "learning_rate_schedule", ("constant", "cosine"))
         _one_of(self, "loss", tuple(self.losses))

@@ -281,7 +281,7 @@ def read_manifest(data_root: Path) -> pa.Table:
 def _track(data_root: Path) -> None:
     """Run `dvc add` on the new data, where there is a DVC repository; note in data.dvc what they are."""
     project = data_root.resolve().parent
-    if not any((folder / ".dvc").is_dir() for folder in (project, *project.parents)):
+    if not (project / ".dvc").is_dir():
         return
     done = _dvc(project, "add", "--quiet", data_root.name)
     if done.returncode != 0:

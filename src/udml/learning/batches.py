@@ -19,31 +19,16 @@ def members_by_cluster(assignment: np.ndarray, min_points: int) -> dict[int, np.
     return {int(c): rows for c, rows in zip(clusters, parts, strict=True) if len(rows) >= min_points}
 
 
-def nearest_clusters(centroids: np.ndarray, count: int) -> np.ndarray:
-    """The `count` clusters nearest to each cluster, int [k, count], from unit centroids float32 [k, d]."""
-    similarity = centroids @ centroids.T
-    np.fill_diagonal(similarity, -np.inf)
-    count = min(count, len(centroids) - 1)
-    return np.argsort(-similarity, axis=1, kind="stable")[:, :count]
-
-
 def draw_batch(
-    members: dict[int, np.ndarray],
-    nearest: np.ndarray,
-    clusters_per_batch: int,
-    images_per_cluster: int,
-    seed: Sequence[int],
+    members: dict[int, np.ndarray], clusters_per_batch: int, images_per_cluster: int, seed: Sequence[int]
 ) -> np.ndarray:
     """Rows int64 [clusters_per_batch * images_per_cluster] of one batch, cluster after cluster.
 
-    Clusters are drawn uniformly, as DeepCluster does, so that large ones don't rule. Two that are
-    nearest to each other are often halves of one thing, and a loss that mines hard negatives would
-    pick just those pairs to push apart: they are not drawn together while others are left. An image
-    comes twice only if its cluster has fewer than `images_per_cluster`; its two crops then differ.
+    Clusters are drawn uniformly, as DeepCluster does, so that large ones don't rule. An image comes
+    twice only if its cluster has fewer than `images_per_cluster`; its two crops then differ.
 
     Args:
         members: rows of each usable cluster.
-        nearest: int [k, m], clusters not to be drawn together with each cluster.
         clusters_per_batch: how many clusters.
         images_per_cluster: how many images of each.
         seed: of everything drawn here.
@@ -57,21 +42,11 @@ def draw_batch(
             "lower train.clusters_per_batch or train.min_points_per_cluster, or import more images",
         )
     rng = np.random.default_rng(seed)
-    chosen = _draw_apart(rng.permutation(list(members)), nearest, clusters_per_batch)
+    chosen = rng.choice(np.array(list(members)), clusters_per_batch, replace=False)
     # np.resize repeats a short pool from its start
-    return np.concatenate([np.resize(rng.permutation(members[c]), images_per_cluster) for c in chosen])
-
-
-def _draw_apart(order: np.ndarray, nearest: np.ndarray, count: int) -> list[int]:
-    """The first `count` of `order` with no two near each other; others fill up where these are too few."""
-    chosen: list[int] = []
-    passed: list[int] = []
-    for cluster in order.tolist():
-        near = any(cluster in nearest[other] or other in nearest[cluster] for other in chosen)
-        (passed if near else chosen).append(cluster)
-        if len(chosen) == count:
-            return chosen
-    return chosen + passed[: count - len(chosen)]
+    return np.concatenate(
+        [np.resize(rng.permutation(members[c]), images_per_cluster) for c in chosen.tolist()]
+    )
 
 
 def rotation_positions(batch: int, rotation_images: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from torch import nn
 from udml.config import Train
 from udml.errors import UdmlError
 from udml.learning import selection
-from udml.learning.batches import draw_batch, members_by_cluster, nearest_clusters, rotation_positions
+from udml.learning.batches import draw_batch, members_by_cluster, rotation_positions
 from udml.learning.checkpoint import (
     BEST_FILE,
     SHIPPED_FILE,
@@ -393,11 +393,10 @@ def _take_steps(run: Run, until: int) -> None:
     """Optimiser steps `run.step` .. `until` - 1 on the round's clusters."""
     params = run.params
     members = members_by_cluster(run.assignment, params.min_points_per_cluster)
-    nearest = nearest_clusters(run.centroids, params.keep_apart)
     steps = range(run.step, until)
     batch = params.clusters_per_batch * params.images_per_cluster
     began, totals = time.perf_counter(), np.zeros(3)
-    make = lambda step: _make_batch(run, members, nearest, step)  # noqa: E731
+    make = lambda step: _make_batch(run, members, step)  # noqa: E731
     bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
     bar.disable = not run.accelerator.is_main_process
     for step, (views, labels) in zip(steps, bar, strict=True):
@@ -416,14 +415,10 @@ def _take_steps(run: Run, until: int) -> None:
     }
 
 
-def _make_batch(
-    run: Run, members: dict[int, np.ndarray], nearest: np.ndarray, step: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[np.ndarray, np.ndarray]:
     """A step's views that fall to this process, uint8 [b / processes, S, S, 3], and all b pseudo-labels."""
     params = run.params
-    rows = draw_batch(
-        members, nearest, params.clusters_per_batch, params.images_per_cluster, [params.seed, step]
-    )
+    rows = draw_batch(members, params.clusters_per_batch, params.images_per_cluster, [params.seed, step])
     share = len(rows) // run.accelerator.num_processes
     first = share * run.accelerator.process_index
     mine = [run.data.images[int(row)] for row in rows[first : first + share]]

@@ -33,6 +33,7 @@ from udml.machine import usable_cores
 from udml.retrieval.embedder import Embedder, embed_store
 from udml.retrieval.metrics import Embedded, score_queries
 
+STEPS = 240
 STORE_PX = {96: 160, 224: 256}  # shorter side that is stored for each input size
 
 
@@ -66,7 +67,7 @@ def main() -> None:
 def _params(params: Params, input_px: int) -> Params:
     return dataclasses.replace(
         params,
-        train=dataclasses.replace(params.train, input_px=input_px),
+        train=dataclasses.replace(params.train, input_px=input_px, steps=STEPS),
         prepare=dataclasses.replace(params.prepare, store_short_side_px=STORE_PX[input_px]),
     )
 
@@ -130,7 +131,7 @@ def _mean_scores(query: Embedded, gallery: Embedded, own_row: np.ndarray) -> dic
 def table(rows: list[dict[str, Any]], input_px: int) -> str:
     """The rows as a Markdown table: mean and spread (lowest to highest) over seeds."""
     lines = [
-        f"Input {input_px} px, {rows[0]['params']['steps']} steps, seeds "
+        f"Input {input_px} px, {STEPS} steps, seeds "
         f"{sorted({row['params']['seed'] for row in rows})}; {platform.processor() or platform.machine()}, "
         f"{usable_cores()} cores.",
         "",

@@ -14,7 +14,7 @@ from udml import __version__, paths
 from udml.errors import UdmlError
 
 if TYPE_CHECKING:
-    from udml.retrieval.embedder import FileProblem
+    from udml.retrieval.embedder import EmbeddedFiles
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace], None]
@@ -189,7 +189,7 @@ def _embed(options: argparse.Namespace) -> None:
 
     embedder = Embedder(paths.MODEL)
     embedded = embed_files(embedder, _image_files(options.paths))
-    _name_problems(embedded.problems)
+    _name_problems(embedded)
     vectors = pa.FixedSizeListArray.from_arrays(embedded.vectors.ravel(), embedder.card.embedding_dim)
     table = pa.table({"path": [str(path) for path in embedded.paths], "embedding": vectors})
     write_table(options.out, table.replace_schema_metadata(embedder.card.to_metadata()))
@@ -212,7 +212,7 @@ def _search(options: argparse.Namespace) -> None:
         raise UdmlError(f"--picture is for one query, these are {len(queries)}", "use `udml report` for many")
     searcher = open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
     embedded = searcher.embed(queries)
-    _name_problems(embedded.problems)
+    _name_problems(embedded)
     for query, hits in zip(embedded.paths, searcher.neighbours(embedded.vectors, options.k), strict=True):
         print(query)
         for rank, hit in enumerate(hits, 1):
@@ -236,7 +236,7 @@ def _report(options: argparse.Namespace) -> None:
 
     searcher = open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
     embedded = searcher.embed(_image_files(options.paths))
-    _name_problems(embedded.problems)
+    _name_problems(embedded)
     write_search_page(options.out, embedded, searcher, options.k)
     print(f"open {options.out.resolve().as_uri()}")
 
@@ -264,7 +264,13 @@ def _image_files(given: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _name_problems(problems: Sequence["FileProblem"]) -> None:
-    """Say which files were left out, and why. All of them being unusable is an error."""
-    for problem in problems:
+def _name_problems(embedded: "EmbeddedFiles") -> None:
+    """Say which files were left out, and why.
+
+    Raises:
+        UdmlError: if that leaves none.
+    """
+    for problem in embedded.problems:
         print(f"left out {problem.path}: {problem.reason} ({problem.detail})", file=sys.stderr)
+    if not embedded.paths:
+        raise UdmlError("none of these files is a usable image", "name pictures, or a folder of them")

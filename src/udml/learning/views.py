@@ -73,7 +73,8 @@ def random_views(
 
 def fixed_view(image: np.ndarray, input_px: int, crop_share: float) -> np.ndarray:
     """The view that search uses, before normalisation: uint8 [h, w, 3] -> uint8 [S, S, 3]."""
-    pixels = preprocess(torch.from_numpy(image)[None], input_px, crop_share, (0.0,) * 3, (1.0,) * 3)
+    writable = np.array(image)  # torch warns of read-only arrays
+    pixels = preprocess(torch.from_numpy(writable)[None], input_px, crop_share, (0.0,) * 3, (1.0,) * 3)
     return pixels[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
 

@@ -1,0 +1,41 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from udml.learning.selection import hold_out, judge, strong_views
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=200), st.floats(0, 1), st.integers(1, 50))
+def test_whole_groups_are_held_out_and_no_more_than_allowed(
+    groups: list[int], share: float, at_most: int
+) -> None:
+    array = np.array(groups)
+    held = hold_out(array, share, at_most, seed=0)
+    assert held.sum() <= at_most
+    assert not set(array[held]) & set(array[~held])
+
+
+def test_about_the_share_asked_for_is_held_out() -> None:
+    held = hold_out(np.arange(10_000), 0.1, 10_000, seed=0)
+    assert 850 < held.sum() < 1150
+
+
+def test_images_that_arrive_later_move_nobody() -> None:
+    few, many = np.arange(500), np.arange(800)
+    before, after = (hold_out(groups, 0.2, 10_000, seed=1) for groups in (few, many))
+    assert np.array_equal(before, after[:500])
+
+
+def test_another_seed_holds_out_others() -> None:
+    first, second = (hold_out(np.arange(500), 0.2, 500, seed) for seed in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_collapse_is_told_from_health() -> None:
+    assert judge(30.0, 100.0, 0.2) == ""
+    assert "collapsed: effective rank 3.0, the frozen backbone has 100.0" in judge(3.0, 100.0, 0.2)
+
+
+def test_strong_views_do_not_depend_on_each_other() -> None:
+    images = [np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8) for i in range(4)]
+    assert np.array_equal(strong_views(images, 3)[2], strong_views([*images[:2], images[2]], 3)[2])

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from udml.learning.views import crop_box, fixed_view, prefetch, random_views, write_fixed_views
+
+
+def pictures(count: int = 6, side: int = 50) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (side, side + 7 * i, 3), np.uint8) for i in range(count)]
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 10_000))
+def test_crops_lie_inside_the_picture(width: int, height: int, seed: int) -> None:
+    left, top, right, bottom = crop_box(width, height, (0.16, 1.0), np.random.default_rng(seed))
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+
+
+def test_crops_cover_the_share_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(2000):
+        left, top, right, bottom = crop_box(200, 200, (0.16, 1.0), rng)
+        shares.append((right - left) * (bottom - top) / 200**2)
+    assert 0.15 < min(shares) < 0.2
+    assert max(shares) > 0.9
+    assert np.mean(shares) == pytest.approx(0.53, abs=0.05)  # near the middle of 0.16..1, large ones rejected
+
+
+def test_views_depend_on_seed_and_position_alone() -> None:
+    images = pictures()
+    whole = random_views(images, 32, (0.16, 1.0), [1, 2])
+    assert whole.shape == (6, 32, 32, 3)
+    assert whole.dtype == np.uint8
+    second_half = random_views(images[3:], 32, (0.16, 1.0), [1, 2], first=3)
+    assert np.array_equal(whole[3:], second_half)
+    assert not np.array_equal(whole, random_views(images, 32, (0.16, 1.0), [1, 3]))
+
+
+def test_some_views_are_mirrored() -> None:
+    ramp = np.broadcast_to(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], (100, 100, 3)).copy()
+    views = random_views([ramp] * 60, 16, (0.9, 1.0), [0])
+    falling = sum(view[8, 0, 0] > view[8, -1, 0] for view in views)
+    assert 15 < falling < 45
+
+
+def test_the_fixed_view_of_a_flat_picture_is_flat() -> None:
+    flat = np.full((41, 60, 3), 77, np.uint8)
+    assert (fixed_view(flat, 32, 0.9) == 77).all()
+
+
+def test_fixed_views_are_made_once(tmp_path: Path) -> None:
+    images = pictures()
+    path = tmp_path / "views.u8"
+    first = write_fixed_views(path, images, 32, 1.0)
+    assert np.array_equal(first[4], fixed_view(images[4], 32, 1.0))
+    again = write_fixed_views(path, [np.zeros_like(i) for i in images], 32, 1.0)
+    assert np.array_equal(first, again)
+
+
+def test_prefetch_keeps_order_and_hands_on_errors() -> None:
+    assert list(prefetch(lambda k: k * k, range(7))) == [0, 1, 4, 9, 16, 25, 36]
+    assert list(prefetch(lambda k: k, [])) == []
+
+    def fail(key: int) -> int:
+        if key == 3:
+            raise ValueError("three")
+        return key
+
+    with pytest.raises(ValueError, match="three"):
+        list(prefetch(fail, range(6)))

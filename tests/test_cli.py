@@ -1,0 +1,70 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from udml.cli import main
+
+HEAVY = ("torch", "numpy", "pandas", "faiss", "onnxruntime", "PIL", "great_expectations", "dvc", "prefect")
+
+
+def imported_by(code: str) -> set[str]:
+    """Top-level modules that are loaded after running `code` in a fresh interpreter."""
+    command = f"import sys\n{code}\nprint(*sorted(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    loaded = imported_by("from udml.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass")
+    assert loaded.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "udml.pixels",
+        "udml.data.prepare",
+        "udml.retrieval.evaluate",
+        "udml.retrieval.index",
+        "udml.serving.engine",
+    ],
+)
+def test_what_searches_and_scores_never_imports_torch(module: str) -> None:
+    assert "torch" not in imported_by(f"import {module}")
+
+
+def test_errors_are_said_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train"]) == 1
+    assert main(["search", "missing.jpg"]) == 1
+    said = capsys.readouterr().err
+    assert "no params.yaml here" in said
+    assert "no such file or folder: missing.jpg" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("stage", ["prepare", "validate", "train", "export", "index", "evaluate"])
+def test_every_stage_says_what_must_run_first(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    assert main([stage]) == 1
+    assert "->" in capsys.readouterr().err
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_presets_are_printed_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["preset", "paper"]) == 0
+    printed = capsys.readouterr().out
+    assert "backbone: googlenet" in printed
+    assert main(["preset", "paper", "--write"]) == 0
+    assert (tmp_path / "params.yaml").read_text() == printed

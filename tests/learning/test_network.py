@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -31,27 +32,24 @@ def with_random_statistics(trunk: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("name", [OFFLINE_BACKBONE, "resnet18", "mobilenetv3_small_100", "googlenet"])
 def test_folding_changes_neither_outputs_nor_gradients(name: str) -> None:
     trunk = with_random_statistics(create_backbone(name, pretrained=False).trunk)
-    x = torch.randn(2, 3, 64, 64, requires_grad=True)
-    expected = trunk(x)
-    expected.square().mean().backward()
-    expected_gradient, x.grad = x.grad, None
-    folded = fold_frozen_norms(trunk)
+    folded = fold_frozen_norms(copy.deepcopy(trunk)).double()
     assert any(isinstance(module, FoldedConv) for module in folded.modules())
-    got = folded(x)
-    got.square().mean().backward()
-    assert torch.allclose(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
-    assert torch.allclose(
-        x.grad, expected_gradient, rtol=1e-2, atol=1e-3 * float(expected_gradient.abs().max())
-    )
+    outcomes = []
+    for model in (trunk.double(), folded):
+        x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+        outputs = model(x)
+        outputs.sum().backward()
+        outcomes.append((outputs.detach(), x.grad))
+    for expected, got in zip(*outcomes, strict=True):
+        assert torch.allclose(got, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 
 
-def test_a_trunk_whose_norms_come_first_is_left_alone() -> None:
+def test_norms_before_their_convolution_are_left_alone() -> None:
     trunk = timm.create_model("densenet121", num_classes=0)
-    before = sum(isinstance(m, nn.BatchNorm2d) for m in trunk.modules())
     x = torch.randn(1, 3, 64, 64)
     expected = with_random_statistics(trunk)(x)
     folded = fold_frozen_norms(trunk)
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in folded.modules()) in (0, before)
+    assert any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     assert torch.allclose(folded(x), expected, rtol=1e-3, atol=1e-4)
 
 

@@ -16,7 +16,7 @@ def blobs(centres: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 def test_well_separated_groups_are_found() -> None:
     vectors, labels = blobs(5, 40)
-    found = cluster(vectors, 5, 20, 256, seed=0)
+    found = cluster(vectors, 5, 20, 256, seed=0, start=vectors[::40])
     assert nmi(labels, found.assignment) == pytest.approx(1.0)
     assert np.allclose(np.linalg.norm(found.centroids, axis=1), 1, atol=1e-5)
     expected = (vectors * found.centroids[found.assignment]).sum(axis=1)

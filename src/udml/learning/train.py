@@ -50,8 +50,8 @@ def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
         UdmlError: if there are too few images, or no round was healthy.
     """
     keep_freed_memory()
-    summary = read_json(prepared / SUMMARY_FILE)
     catalog = read_catalog(prepared)
+    summary = read_json(prepared / SUMMARY_FILE)
     scratch = scratch_directory("train", _work_key(summary, catalog, params))
     torch.manual_seed(params.seed)
     backbone = create_backbone(params.backbone, params.pretrained)

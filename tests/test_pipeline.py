@@ -49,8 +49,11 @@ def test_what_ships_is_what_was_measured(finished: Path) -> None:
     frozen, trained = (metrics[kind]["leave_one_out"] for kind in ("frozen", "trained"))
     for block in (frozen, trained):
         assert 0 <= block["map_at_r"] <= 1
-        assert block["map_at_r_low"] <= block["map_at_r"] <= block["map_at_r_high"]
         assert "leave-one-out" in block["protocol"]
+    ratio = trained["map_at_r"] / frozen["map_at_r"]
+    assert metrics["ratio"]["map_at_r"] == pytest.approx(ratio)
+    model = json.loads((finished / "artifacts" / "index" / "index.json").read_text())["model_version"]
+    assert f"model {model}" in trained["protocol"]
 
 
 def test_nothing_is_run_again_when_nothing_changed(finished: Path) -> None:

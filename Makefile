@@ -1,5 +1,6 @@
 # make run    set up, make the built-in sample if there is no data yet, run the whole pipeline
-# make test   set up, run every test
+# make test   set up, run the tests
+# make test-slow   set up, run the tests that take longer: the whole pipeline, killed and resumed
 # make lint   set up, run the linters and the type checker
 # make lock   refresh requirements.lock from pyproject.toml
 
@@ -14,14 +15,17 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint format lock setup clean
+.PHONY: run test test-slow lint format lock setup clean
 
 run: setup
 	@udml data ensure
 	dvc repro
 
 test: setup
-	python -m pytest $(PYTEST_ARGS)
+	python -m pytest -m "not slow"
+
+test-slow: setup
+	python -m pytest -m slow
 
 lint: setup
 	ruff check .

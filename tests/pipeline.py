@@ -33,9 +33,10 @@ def write_pictures(folder: Path, kinds: int = 12, each: int = 20, labelled: bool
     for kind in range(kinds):
         pattern = Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8)).resize((120, 120))
         for number in range(each):
-            left, top = (int(v) for v in rng.integers(0, 50, 2))
-            crop = np.asarray(pattern.crop((left, top, left + 60, top + 70)), np.float64)
-            noisy = np.clip(crop + rng.normal(0, 20, crop.shape), 0, 255).astype(np.uint8)
+            left, top, side = (int(v) for v in rng.integers((0, 0, 40), (50, 50, 70)))
+            crop = pattern.rotate(rng.uniform(-40, 40)).crop((left, top, left + side, top + side))
+            light = rng.uniform(0.5, 1.0, 3) * np.asarray(crop.resize((60, 70)), np.float64)
+            noisy = np.clip(light + rng.normal(0, 20, light.shape), 0, 255).astype(np.uint8)
             place = folder / f"kind-{kind:02d}" if labelled else folder
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(noisy).save(place / f"{kind:02d}-{number:02d}.jpg", quality=90)

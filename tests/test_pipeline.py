@@ -128,7 +128,7 @@ def test_embed_and_report_of_a_folder(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_killed_at_any_moment_ends_the_same(stage: str, finished: Path, tmp_path: Path) -> None:
-    """SIGKILL the stage three times at growing delays, then let it finish: same results, no leftovers."""
+    """SIGKILL the stage twice, early and later, then let it finish: same results, no leftovers."""
     workspace = tmp_path / "workspace"
     run(tmp_path, "cp", "-r", "--reflink=auto", str(finished), str(workspace))
     outputs = {
@@ -141,7 +141,7 @@ def test_a_stage_killed_at_any_moment_ends_the_same(stage: str, finished: Path, 
     }[stage]
     expected = [digest(workspace / output) for output in outputs]
     run(workspace, "rm", "-rf", f"artifacts/{stage}", ".scratch")
-    for delay_seconds in (2.0, 5.0, 8.0):
+    for delay_seconds in (2.0, 5.0):
         process = subprocess.Popen(
             ["udml", stage], cwd=workspace, env=environment(), start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -152,7 +152,7 @@ def test_a_stage_killed_at_any_moment_ends_the_same(stage: str, finished: Path, 
         process.wait()
     run(workspace, "udml", stage)
     assert [digest(workspace / output) for output in outputs] == expected
-    assert not list((workspace / "artifacts").glob(".*"))
+    assert [path.name for path in (workspace / "artifacts").glob(".*")] == [".gitignore"]
     assert not list((workspace / ".scratch").glob(f"{stage}-*"))
 
 

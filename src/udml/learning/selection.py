@@ -27,8 +27,10 @@ def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.nd
     lots = np.array([_lot(int(group), seed) for group in unique])
     order = np.argsort(lots)
     within = np.cumsum(counts[order]) <= at_most
+    chosen = lots[order] < share
+    chosen[:1] = True  # few groups may all draw high lots; somebody must be held out
     held = np.zeros(len(unique), bool)
-    held[order[within]] = lots[order[within]] < share
+    held[order[chosen & within]] = True
     return held[inverse]
 
 

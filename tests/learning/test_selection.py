@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from udml.data.splits import assign_splits
 from udml.learning.selection import hold_out, judge, strong_views
 
 
@@ -39,3 +40,10 @@ def test_collapse_is_told_from_health() -> None:
 def test_strong_views_do_not_depend_on_each_other() -> None:
     images = [np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8) for i in range(4)]
     assert np.array_equal(strong_views(images, 3)[2], strong_views([*images[:2], images[2]], 3)[2])
+
+
+def test_held_out_images_are_drawn_independently_of_the_test_split() -> None:
+    groups, nothing = np.arange(4000), np.full(4000, None, object)
+    train = assign_splits(nothing, nothing, groups, 0.25, 0) == "train"
+    held = hold_out(groups[train], 0.1, 4000, seed=0)
+    assert 0.07 < held.mean() < 0.13

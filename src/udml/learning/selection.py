@@ -5,10 +5,9 @@ distractors. A loss can fall while the embedding collapses, so it is never used;
 effective rank has fallen too far is refused whatever its score.
 """
 
-import hashlib
-
 import numpy as np
 
+from udml.data.splits import unit_hash
 from udml.learning.labelfree import strong_view
 
 
@@ -24,7 +23,9 @@ def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.nd
         seed: of the lots.
     """
     unique, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    lots = np.array([_lot(int(group), seed) for group in unique])
+    # named, so that these lots are independent of those that chose the test images: without a name
+    # all the low ones would be in the test split already
+    lots = np.array([unit_hash(seed, f"hold out {group}") for group in unique.tolist()])
     order = np.argsort(lots)
     within = np.cumsum(counts[order]) <= at_most
     chosen = lots[order] < share
@@ -32,12 +33,6 @@ def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.nd
     held = np.zeros(len(unique), bool)
     held[order[chosen & within]] = True
     return held[inverse]
-
-
-def _lot(group: int, seed: int) -> float:
-    """A number in 0..1 for a group, even over groups."""
-    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def strong_views(images: list[np.ndarray], seed: int) -> list[np.ndarray]:

@@ -278,9 +278,7 @@ def _judge_and_cluster(run: Run) -> None:
     )
     run.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
     run.assignment, run.centroids = clustering.assignment, clustering.centroids
-    if run.accelerator.is_main_process:
-        _save(run, clustering)
-    run.accelerator.wait_for_everyone()
+    _save(run, clustering)
 
 
 def _scores(run: Run, embeddings: np.ndarray) -> dict[str, float]:
@@ -297,22 +295,25 @@ def _label_nmi(labels: np.ndarray | None, assignment: np.ndarray) -> float | Non
 
 
 def _save(run: Run, clustering: Clustering) -> None:
-    """Keep the weights if they are the best so far, then the checkpoint that refers to them."""
+    """Keep the weights if they are the best so far, then the checkpoint that refers to them.
+
+    Every process comes to the same decision; one of them writes.
+    """
     record = run.rounds[-1]
     best = run.rounds[run.best_round]["score_mrr"] if run.best_round >= 0 else -1.0
-    if record["healthy"] and record["score_mrr"] > best:
+    is_best = record["healthy"] and record["score_mrr"] > best
+    if is_best:
         run.best_round = record["round"]
-        write_tensors(
-            run.scratch / BEST_FILE,
-            {f"network/{name}": value for name, value in run.average.state_dict().items()}
-            | {
-                "assignment": torch.from_numpy(clustering.assignment),
-                "similarity": torch.from_numpy(clustering.similarity),
-            },
-        )
-    state = Progress(run.step, run.rounds, run.best_round)
-    clusters = {"assignment": torch.from_numpy(run.assignment), "centroids": torch.from_numpy(run.centroids)}
-    save_checkpoint(run.scratch, run.modules, run.optimiser, clusters, state)
+    if run.accelerator.is_main_process:
+        assignment = torch.from_numpy(clustering.assignment)
+        if is_best:
+            weights = {f"network/{name}": value for name, value in run.average.state_dict().items()}
+            clusters = {"assignment": assignment, "similarity": torch.from_numpy(clustering.similarity)}
+            write_tensors(run.scratch / BEST_FILE, weights | clusters)
+        state = Progress(run.step, run.rounds, run.best_round)
+        clusters = {"assignment": assignment, "centroids": torch.from_numpy(clustering.centroids)}
+        save_checkpoint(run.scratch, run.modules, run.optimiser, clusters, state)
+    run.accelerator.wait_for_everyone()
 
 
 def _finish(run: Run) -> None:
@@ -329,6 +330,7 @@ def _finish(run: Run) -> None:
     if run.accelerator.is_main_process:
         shipped = {f"network/{name}": value for name, value in run.average.state_dict().items()}
         write_tensors(run.scratch / SHIPPED_FILE, best | shipped)
+    run.accelerator.wait_for_everyone()
 
 
 def cluster_means(embeddings: np.ndarray, assignment: np.ndarray, clusters: int) -> np.ndarray:

@@ -4,6 +4,7 @@ Labels are read for one purpose, `label_nmi` in the log. Nothing that shapes the
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -184,9 +185,8 @@ def _live_log(directory: Path) -> Any:
 
 
 def _is_main_process() -> bool:
-    from accelerate import PartialState
-
-    return PartialState().is_main_process
+    """Whether this is the process that writes; `torchrun` numbers its processes in RANK."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:

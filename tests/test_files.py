@@ -1,8 +1,18 @@
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from udml.files import atomic_path, fingerprint, read_json, replace_directory, scratch_directory, write_json
+from udml.files import (
+    atomic_directory,
+    atomic_path,
+    fingerprint,
+    read_json,
+    replace_directory,
+    scratch_directory,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -27,6 +37,33 @@ def test_a_finished_write_replaces_the_old_file(tmp_path: Path) -> None:
         assert not target.exists()
     assert target.read_text() == "new"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_running_one_writes_is_not(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["sleep", "0"])
+    killed.wait()
+    (tmp_path / f".a.txt.{killed.pid}.tmp").write_text("half")
+    (tmp_path / f".a.txt.{os.getppid()}.tmp").write_text("in work")
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", f".a.txt.{os.getppid()}.tmp"}
+
+
+def test_a_directory_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    target, killed = tmp_path / "out", subprocess.Popen(["sleep", "0"])
+    killed.wait()
+    (tmp_path / f".out.{killed.pid}.tmp").mkdir()
+
+    def write(fails: bool) -> None:
+        with atomic_directory(target) as building:
+            (building / ("new" if fails else "old")).write_text("")
+            if fails:
+                raise RuntimeError
+
+    write(fails=False)
+    with pytest.raises(RuntimeError):
+        write(fails=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
 
 
 def test_json_round_trip_and_no_nan(tmp_path: Path) -> None:

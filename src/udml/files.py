@@ -1,5 +1,6 @@
 """Files that are either whole or absent: temporary name, fsync, rename."""
 
+import glob
 import hashlib
 import json
 import os
@@ -18,8 +19,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     If the block raises, the temporary file is removed and `path` is left as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
         sync(temporary)
@@ -27,6 +27,51 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside `path`; on success it replaces `path` as a whole.
+
+    If the block raises, it is removed and `path` is left as it was.
+    """
+    temporary = _temporary(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                sync(file)
+        replace_directory(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` for this process to write to; what killed processes left there is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _is_running(leftover.name.split(".")[-2]):
+            _remove(leftover)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # someone else's process
+        return True
+    return int(process) != os.getpid()  # an earlier process of the same number is gone
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a directory, whichever it is, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

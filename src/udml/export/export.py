@@ -25,7 +25,7 @@ from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.export.graph import INPUT, export_network, preprocessing_of
 from udml.export.parity import Embed, Parity, compare, largest_pixel_difference
-from udml.files import replace_directory, write_json
+from udml.files import atomic_directory, write_json
 from udml.learning.backbone import create_backbone
 from udml.learning.network import ModelSpec, load
 from udml.learning.preprocess import crop_share_steps, preprocess
@@ -75,11 +75,8 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
     backbone = create_backbone(spec.backbone, spec.pretrained)
     frozen = FrozenTrunk(backbone.trunk).eval()
     images = list(_parity_images(prepared, data_root, params.parity_images, spec))
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    for directory in (unfinished, out):
-        shutil.rmtree(directory, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
+    shutil.rmtree(out, ignore_errors=True)
+    with atomic_directory(out) as unfinished:
         report: dict[str, Any] = {"opset": params.opset, "onnx": onnx.__version__}
         report |= {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
         for file, model, card in (
@@ -90,9 +87,6 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
             report[card.kind] = {"model_version": card.model_version}
             report[card.kind] |= _checked(unfinished / file, model, spec, images, params)
         write_json(unfinished / PARITY_FILE, report)
-        replace_directory(unfinished, out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def model_card(network: nn.Module, spec: ModelSpec, kind: str, embedding_dim: int) -> ModelCard:

@@ -3,8 +3,6 @@
 Static HTML with its pictures beside it; it opens from a file manager, without network or scripts.
 """
 
-import os
-import shutil
 from html import escape
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pandas as pd
 from udml.config import Params
 from udml.data.catalog import ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.files import read_json, replace_directory, sync
+from udml.files import atomic_directory, read_json
 from udml.model_card import ModelCard
 from udml.retrieval.evaluation import LEAVE_ONE_OUT, Evaluation
 from udml.retrieval.report_data import data_section, making_section, read_quarantine
@@ -52,17 +50,10 @@ def write_report(
         UdmlError: if one of the inputs is missing.
     """
     catalog = read_catalog(prepared, _COLUMNS + _STORE_COLUMNS)
-    building = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
+    with atomic_directory(out) as building:
         sections = _sections(building, evaluation, catalog, prepared, trained, params, card)
-        index = building / "index.html"
-        index.write_text(_page(evaluation, catalog, card, sections), encoding="utf-8")
-        sync(index)
-        replace_directory(building, out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        page = _page(evaluation, catalog, card, sections)
+        (building / "index.html").write_text(page, encoding="utf-8")
     return out / "index.html"
 
 

@@ -72,6 +72,7 @@ class Train:
     crop_share: float
     crop_area_min: float
     crop_area_max: float
+    turn_degrees: float
     clusters: int | str
     clusters_per_batch: int
     images_per_cluster: int
@@ -105,6 +106,7 @@ class Train:
         _share(self, "crop_share", "crop_area_min", "crop_area_max", "holdout_share")
         _share(self, "min_effective_rank_share", "head_whitening")
         _share(self, "average_decay")
+        _within(self, "turn_degrees", 0, 180)
         _one_of(self, "head_start", ("pca", "random"))
         _one_of(self, "learning_rate_schedule", ("constant", "cosine"))
         _one_of(self, "loss", tuple(self.losses))

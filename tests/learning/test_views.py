@@ -33,19 +33,33 @@ def test_crops_cover_the_share_asked_for() -> None:
 
 def test_views_depend_on_seed_and_position_alone() -> None:
     images = pictures()
-    whole = random_views(images, 32, (0.16, 1.0), [1, 2])
+    whole = random_views(images, 32, (0.16, 1.0), 15.0, [1, 2])
     assert whole.shape == (6, 32, 32, 3)
     assert whole.dtype == np.uint8
-    second_half = random_views(images[3:], 32, (0.16, 1.0), [1, 2], first=3)
+    second_half = random_views(images[3:], 32, (0.16, 1.0), 15.0, [1, 2], first=3)
     assert np.array_equal(whole[3:], second_half)
-    assert not np.array_equal(whole, random_views(images, 32, (0.16, 1.0), [1, 3]))
+    assert not np.array_equal(whole, random_views(images, 32, (0.16, 1.0), 15.0, [1, 3]))
 
 
 def test_some_views_are_mirrored() -> None:
     ramp = np.broadcast_to(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], (100, 100, 3)).copy()
-    views = random_views([ramp] * 60, 16, (0.9, 1.0), [0])
+    views = random_views([ramp] * 60, 16, (0.9, 1.0), 0.0, [0])
     falling = sum(view[8, 0, 0] > view[8, -1, 0] for view in views)
     assert 15 < falling < 45
+
+
+def test_views_are_turned_by_no_more_than_asked() -> None:
+    halves = np.zeros((101, 101, 3), np.uint8)
+    halves[:, 51:] = 255  # the edge's direction tells the turn
+
+    def turns(degrees: float) -> np.ndarray:
+        views = random_views([halves] * 60, 64, (0.5, 0.9), degrees, [0])[:, 20:44, :, 0] > 127
+        edges = np.abs(np.diff(views.astype(int), axis=2)).argmax(axis=2)
+        return np.degrees(np.arctan((edges[:, -1] - edges[:, 0]) / (views.shape[1] - 1)))
+
+    assert np.abs(turns(0.0)).max() == 0
+    # an edge may leave the view; the crop's ratio slants it a little further
+    assert 8 < np.quantile(np.abs(turns(15.0)), 0.9) < 20
 
 
 def test_the_fixed_view_of_a_flat_picture_is_flat() -> None:

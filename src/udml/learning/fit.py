@@ -425,7 +425,9 @@ def _make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[np
     first = share * run.accelerator.process_index
     mine = [run.data.images[int(row)] for row in rows[first : first + share]]
     area = (params.crop_area_min, params.crop_area_max)
-    return random_views(mine, params.input_px, area, [params.seed, step], first), run.assignment[rows]
+    seed = [params.seed, step]
+    views = random_views(mine, params.input_px, area, params.turn_degrees, seed, first)
+    return views, run.assignment[rows]
 
 
 def learning_rate(params: Train, step: int) -> float:

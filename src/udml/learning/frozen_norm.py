@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from timm.layers.padding import pad_same
 from torch import nn
 
+from udml.learning.depthwise import SmallMapDepthwise, keeps_size
+
 
 class FoldedConv(nn.Module):
     """A convolution and the frozen batch norm after it, computed as one convolution."""
@@ -35,6 +37,7 @@ class FoldedConv(nn.Module):
         self.groups, self.kernel_size = conv.groups, conv.kernel_size
         # timm's *Same convolutions pad by the input's size, as TensorFlow does
         self.pads_same = type(conv).__name__ == "Conv2dSame"
+        self.keeps_size = keeps_size(conv)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float [n, c, h, w] -> float [n, c', h', w']."""
@@ -44,9 +47,15 @@ class FoldedConv(nn.Module):
         bias = self.beta - shift * scale
         if self.pads_same:
             x = pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation))
+        elif self.keeps_size and self._is_trained_on_small_map(x):
+            return SmallMapDepthwise.apply(x, weight, bias)
         return F.conv2d(
             x, weight, bias, self.stride, 0 if self.pads_same else self.padding, self.dilation, self.groups
         )
+
+    def _is_trained_on_small_map(self, x: torch.Tensor) -> bool:
+        trained = torch.is_grad_enabled() and self.weight.requires_grad
+        return trained and x.device.type == "cpu" and max(x.shape[2:]) < self.kernel_size[0]
 
 
 @torch.no_grad()

@@ -43,11 +43,20 @@ def crop_box(
 
 
 def random_view(
-    image: np.ndarray, input_px: int, area_share: tuple[float, float], rng: np.random.Generator
+    image: np.ndarray,
+    input_px: int,
+    area_share: tuple[float, float],
+    turn_degrees: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """A random resized crop, mirrored half the time: uint8 [h, w, 3] -> uint8 [S, S, 3]."""
-    left, top, right, bottom = crop_box(image.shape[1], image.shape[0], area_share, rng)
-    crop = Image.fromarray(image[top:bottom, left:right])
+    """A random resized crop, turned a little and mirrored half the time: uint8 [h, w, 3] -> [S, S, 3].
+
+    The picture is turned by up to `turn_degrees` either way; corners that nobody photographed are black.
+    """
+    picture = Image.fromarray(image)
+    if turn_degrees:
+        picture = picture.rotate(rng.uniform(-turn_degrees, turn_degrees), Image.Resampling.BILINEAR)
+    crop = picture.crop(crop_box(image.shape[1], image.shape[0], area_share, rng))
     view = np.asarray(crop.resize((input_px, input_px), Image.Resampling.BILINEAR))
     return view[:, ::-1] if rng.random() < 0.5 else view
 
@@ -56,6 +65,7 @@ def random_views(
     images: Sequence[np.ndarray],
     input_px: int,
     area_share: tuple[float, float],
+    turn_degrees: float,
     seed: Sequence[int],
     first: int = 0,
 ) -> np.ndarray:
@@ -67,7 +77,7 @@ def random_views(
     out = np.empty((len(images), input_px, input_px, 3), np.uint8)
     for position, image in enumerate(images):
         rng = np.random.default_rng([*seed, first + position])
-        out[position] = random_view(image, input_px, area_share, rng)
+        out[position] = random_view(image, input_px, area_share, turn_degrees, rng)
     return out
 
 

@@ -15,6 +15,7 @@ from udml.errors import UdmlError
 
 if TYPE_CHECKING:
     from udml.retrieval.embedder import EmbeddedFiles
+    from udml.serving.engine import Searcher
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace], None]
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_embed(commands)
     _add_search(commands)
     _add_report(commands)
+    _add_models(commands)
     return parser
 
 
@@ -198,19 +200,35 @@ def _embed(options: argparse.Namespace) -> None:
 
 def _add_search(commands: Commands) -> None:
     command = _add(commands, "search", _search, "find the images most like a picture")
+    _add_search_arguments(command)
+    command.add_argument("--picture", type=Path, help="write the result as a picture, for one query")
+
+
+def _add_search_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("paths", nargs="+", type=Path, help="image files or folders to search with")
     command.add_argument("-k", type=_at_least_one, default=8, help="how many neighbours (default: 8)")
-    command.add_argument("--picture", type=Path, help="write the result as a picture, for one query")
+    command.add_argument(
+        "--version", metavar="NAME", help="search with a registered version: champion, v1, v2, ..."
+    )
+
+
+def _searcher(options: argparse.Namespace) -> "Searcher":
+    from udml.registry.store import version_directory
+    from udml.serving.engine import open_searcher, open_version
+
+    if options.version:
+        return open_version(version_directory(paths.MODELS, options.version), paths.DATA)
+    return open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
 
 
 def _search(options: argparse.Namespace) -> None:
     from udml.files import atomic_path
-    from udml.serving.engine import open_searcher, result_sheet, to_jpeg
+    from udml.serving.engine import result_sheet, to_jpeg
 
     queries = _image_files(options.paths)
     if options.picture and len(queries) != 1:
         raise UdmlError(f"--picture is for one query, these are {len(queries)}", "use `udml report` for many")
-    searcher = open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
+    searcher = _searcher(options)
     embedded = searcher.embed(queries)
     _name_problems(embedded)
     for query, hits in zip(embedded.paths, searcher.neighbours(embedded.vectors, options.k), strict=True):
@@ -225,16 +243,14 @@ def _search(options: argparse.Namespace) -> None:
 
 def _add_report(commands: Commands) -> None:
     command = _add(commands, "report", _report, "write a page of pictures and what was found for each")
-    command.add_argument("paths", nargs="+", type=Path, help="image files or folders to search with")
-    command.add_argument("-k", type=_at_least_one, default=8, help="how many neighbours (default: 8)")
+    _add_search_arguments(command)
     command.add_argument("--out", type=Path, default=Path("report.html"), help="default: report.html")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from udml.serving.engine import open_searcher
     from udml.serving.search_page import write_search_page
 
-    searcher = open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
+    searcher = _searcher(options)
     embedded = searcher.embed(_image_files(options.paths))
     _name_problems(embedded)
     write_search_page(options.out, embedded, searcher, options.k)
@@ -274,3 +290,74 @@ def _name_problems(embedded: "EmbeddedFiles") -> None:
         print(f"left out {problem.path}: {problem.reason} ({problem.detail})", file=sys.stderr)
     if not embedded.paths:
         raise UdmlError("none of these files is a usable image", "name pictures, or a folder of them")
+
+
+# --- versions -------------------------------------------------------------------------------------
+
+
+def _add_models(commands: Commands) -> None:
+    models = commands.add_parser("models", help="keep versions of what serves; promote one, or go back")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    _add(actions, "register", _models_register, "keep the workspace's model, index and figures as a version")
+    _add(actions, "list", _models_list, "the versions; * marks the champion")
+    command = _add(actions, "show", _models_show, "what a version is, and its files")
+    command.add_argument("name", help="v1, v2, ... or champion")
+    command = _add(actions, "diff", _models_diff, "settings, figures and neighbours two versions don't share")
+    command.add_argument("before", help="v1, v2, ... or champion")
+    command.add_argument("after", help="v1, v2, ... or champion")
+    command = _add(actions, "promote", _models_promote, "make a version the champion, all of it at once")
+    command.add_argument("name", help="v1, v2, ...")
+    command.add_argument("--reason", default="", help="kept in the log")
+    command = _add(actions, "rollback", _models_rollback, "make the last champion the champion again")
+    command.add_argument("--reason", default="", help="kept in the log")
+    command = _add(actions, "verify", _models_verify, "compare versions with what was registered")
+    command.add_argument("names", nargs="*", help="v1, v2, ... or champion (default: all)")
+    _add(actions, "log", _models_log, "what was registered, promoted and rolled back, and why")
+
+
+def _models_register(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.register(paths.MODELS)
+
+
+def _models_list(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.show_list(paths.MODELS)
+
+
+def _models_show(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.show(paths.MODELS, options.name)
+
+
+def _models_diff(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.diff(paths.MODELS, options.before, options.after)
+
+
+def _models_promote(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.promote(paths.MODELS, options.name, options.reason)
+
+
+def _models_rollback(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.rollback(paths.MODELS, options.reason)
+
+
+def _models_verify(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.verify(paths.MODELS, options.names)
+
+
+def _models_log(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    commands.show_log(paths.MODELS)

@@ -14,3 +14,4 @@ REPORT = ARTIFACTS / "report"
 PLOTS = ARTIFACTS / "plots"
 METRICS = ARTIFACTS / "metrics.json"
 MODEL = EXPORTED / "model.onnx"
+MODELS = Path("models")

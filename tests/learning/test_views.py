@@ -58,8 +58,8 @@ def test_views_are_turned_by_no_more_than_asked() -> None:
         return np.degrees(np.arctan((edges[:, -1] - edges[:, 0]) / (views.shape[1] - 1)))
 
     assert np.abs(turns(0.0)).max() == 0
-    # an edge may leave the view; the crop's ratio slants it a little further
-    assert 8 < np.quantile(np.abs(turns(15.0)), 0.9) < 20
+    # the crop may slant the edge further or leave it out
+    assert 4 < np.median(np.abs(turns(15.0))) < 12
 
 
 def test_the_fixed_view_of_a_flat_picture_is_flat() -> None:

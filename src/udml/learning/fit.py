@@ -404,7 +404,7 @@ def _take_steps(run: Run, until: int) -> None:
     for step, (views, labels) in zip(steps, bar, strict=True):
         outcome = _step(run, views, labels, step)
         totals += outcome
-        speed = batch * (bar.n + 1) / (time.perf_counter() - began)
+        speed = batch * (step - run.step + 1) / (time.perf_counter() - began)
         losses = f"metric {outcome[0]:.3f} rotation {outcome[1]:.3f}"
         bar.set_postfix_str(f"{losses} {speed:.0f} images/s", refresh=False)
     run.step = until

@@ -101,6 +101,15 @@ def open_searcher(model: Path, index: Path, data: Path) -> Searcher:
     return Searcher(embedder, open_index(index, embedder.card), read_items(index).set_index("image_id"), data)
 
 
+def open_version(directory: Path, data: Path) -> Searcher:
+    """Open a registered version, such as models/champion, with `data` as for `open_searcher`.
+
+    A link is followed once: model and index are of one version even if the champion changes meanwhile.
+    """
+    version = directory.resolve()
+    return open_searcher(version / "model.onnx", version / "index", data)
+
+
 def result_sheet(query: Path, hits: Sequence[Hit], searcher: Searcher, side_px: int = 160) -> Image.Image:
     """One picture of a query (left, framed) and its neighbours, nearest first."""
     gap_px = 8

@@ -1,0 +1,100 @@
+"""`udml models ...`: what each of its commands prints."""
+
+from pathlib import Path
+from typing import Any
+
+from udml import paths
+from udml.config import PARAMS_FILE
+from udml.files import read_json
+from udml.registry import compare, store
+from udml.registry.bundle import METRICS_FILE, Sources, read_bundle
+
+# the figure shown in the list: the first of these that a version has
+_HEADLINES = (
+    ("MAP@R", "query_gallery", "map_at_r"),
+    ("MAP@R", "leave_one_out", "map_at_r"),
+    ("found again", "label_free", "found_again_at_1"),
+)
+
+
+def register(models: Path) -> None:
+    """Keep the workspace's present model as a version."""
+    sources = Sources(paths.MODEL, paths.INDEXED, paths.METRICS, PARAMS_FILE, Path("dvc.lock"))
+    bundle = store.register(models, sources)
+    print(f"registered {bundle.name}: model {bundle.model_version}, {bundle.images:,} images")
+    print(f"Make it the champion:  udml models promote {bundle.name}")
+
+
+def show_list(models: Path) -> None:
+    """One line for each version, the champion marked."""
+    champion = store.champion_name(models)
+    found = store.versions(models)
+    if not found:
+        print("no versions yet: `udml models register` keeps the workspace's model as one")
+    for bundle in found:
+        mark = "*" if bundle.name == champion else " "
+        figure = headline(models / store.VERSIONS / bundle.name)
+        print(f"{mark} {bundle.name:5} {bundle.created}  {bundle.images:>9,} images  {figure}")
+
+
+def show(models: Path, name: str) -> None:
+    """Everything that a version says of itself."""
+    directory = store.version_directory(models, name)
+    bundle = read_bundle(directory)
+    facts = vars(bundle) | {"images": f"{bundle.images:,}", "figure": headline(directory)}
+    for key, value in facts.items():
+        if key != "files":
+            print(f"{key.replace('_', ' '):14} {value}")
+    for path, file in bundle.files.items():
+        print(f"{'file':14} {path}  {file.size_bytes:,} bytes  sha256 {file.sha256[:16]}")
+
+
+def diff(models: Path, before: str, after: str) -> None:
+    """Settings, figures and neighbours that two versions don't share."""
+    old, new = (store.version_directory(models, name) for name in (before, after))
+    for title, found in (
+        ("settings", compare.differing_params(old, new)),
+        ("figures", compare.differing_metrics(old, new)),
+    ):
+        print(f"{title}: {'' if found else 'the same'}")
+        for key, values in found.items():
+            print(f"  {key:46} {_short(values[0]):>12} -> {_short(values[1]):>12}")
+    share = compare.shared_neighbours(old, new)
+    print(f"neighbours: {100 * share:.1f} % of an image's ten nearest are the same")
+
+
+def promote(models: Path, name: str, reason: str) -> None:
+    """Make a version the champion."""
+    print(f"the champion is {store.promote(models, name, reason).name}")
+
+
+def rollback(models: Path, reason: str) -> None:
+    """Make the last champion the champion again."""
+    print(f"the champion is {store.rollback(models, reason).name} again")
+
+
+def verify(models: Path, names: list[str]) -> None:
+    """Compare versions with what was registered; all of them if none is named."""
+    for name in names or store.version_names(models):
+        bundle = store.verify(models, store.version_directory(models, name).name)
+        print(f"{bundle.name}: all {len(bundle.files)} files are what was registered")
+
+
+def show_log(models: Path) -> None:
+    """What happened, oldest first."""
+    for event in store.events(models):
+        print(f"{event['time']}  {event['event']:9} {event['version']:5} {event['reason']}".rstrip())
+
+
+def headline(directory: Path) -> str:
+    """A version's most telling figure, in percent, with the frozen backbone's."""
+    metrics = read_json(directory / METRICS_FILE)
+    for title, block, key in _HEADLINES:
+        if block in metrics["trained"]:
+            trained, frozen = (100 * metrics[kind][block][key] for kind in ("trained", "frozen"))
+            return f"{title} {trained:.1f} % (frozen {frozen:.1f} %)"
+    return ""
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,223 @@
+"""Where versions live, which one is the champion, and how that changes.
+
+    models/versions/v1, v2, ...   never changed once they are there
+    models/champion               a symbolic link to one of them
+    models/log.jsonl              what happened, one JSON object per line, only ever appended to
+    models/.lock                  held while something changes
+
+`champion` changes by one rename, which takes model, preprocessing and index along: a crash leaves the
+old champion or the new one. A reader resolves the link once and reads from what it got; nothing in
+there moves or changes.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from udml.errors import UdmlError
+from udml.files import atomic_directory, sha256_file, sync
+from udml.registry.bundle import (
+    MANIFEST_FILE,
+    Bundle,
+    Sources,
+    read_bundle,
+    verify_bundle,
+    write_bundle,
+)
+
+VERSIONS = "versions"
+CHAMPION = "champion"
+LOG_FILE = "log.jsonl"
+_LOCK_FILE = ".lock"
+_LIST = "`udml models list` names the versions"
+_SWITCHES = ("promote", "rollback")
+Event = dict[str, Any]
+
+
+def register(models: Path, sources: Sources) -> Bundle:
+    """Keep the workspace's model, index and figures as the next version; the champion stays.
+
+    Raises:
+        UdmlError: if something is missing, or the index was made by another model.
+    """
+    with _locked(models):
+        name = f"v{1 + max((int(name[1:]) for name in version_names(models)), default=0)}"
+        with atomic_directory(models / VERSIONS / name) as building:
+            bundle = write_bundle(building, name, sources)
+        _append(models, "register", name, "", manifest_sha256=_manifest_sha256(models, name))
+    return bundle
+
+
+def promote(models: Path, name: str, reason: str) -> Bundle:
+    """Make a version the champion.
+
+    Args:
+        models: the registry's directory.
+        name: "v1", "v2", ...
+        reason: kept in the log.
+
+    Raises:
+        UdmlError: if there is no such version, or it is not what was registered.
+    """
+    with _locked(models):
+        bundle = verify(models, name)
+        if champion_name(models) != name:
+            _switch(models, name, "promote", reason)
+    return bundle
+
+
+def rollback(models: Path, reason: str) -> Bundle:
+    """Make the version that was champion before this one the champion again.
+
+    Rolling back twice goes back two promotions, not to and fro.
+
+    Raises:
+        UdmlError: if there is none, or it is not what was registered.
+    """
+    with _locked(models):
+        champions = champions_until_now(models)
+        if len(champions) < 2:
+            raise UdmlError(
+                "there is no earlier champion to go back to", "`udml models log` tells its history"
+            )
+        bundle = verify(models, champions[-2])
+        _switch(models, champions[-2], "rollback", reason)
+    return bundle
+
+
+def verify(models: Path, name: str) -> Bundle:
+    """Compare every file of a version, its manifest too, with what was registered.
+
+    Raises:
+        UdmlError: naming what is missing or was changed.
+    """
+    bundle = verify_bundle(_directory(models, name))
+    registered = [e for e in events(models) if e["event"] == "register" and e["version"] == name]
+    if registered and registered[0]["manifest_sha256"] != _manifest_sha256(models, name):
+        raise UdmlError(
+            f"{name} is not what was registered: {MANIFEST_FILE} was changed", "use another version"
+        )
+    return bundle
+
+
+def versions(models: Path) -> list[Bundle]:
+    """Every version, in order of registration. Damaged ones raise."""
+    return [read_bundle(models / VERSIONS / name) for name in version_names(models)]
+
+
+def version_names(models: Path) -> list[str]:
+    """Names of the versions there are, v1 before v2 before v10."""
+    names = [path.name for path in (models / VERSIONS).glob("v*") if path.name[1:].isdigit()]
+    return sorted(names, key=lambda name: int(name[1:]))
+
+
+def version_directory(models: Path, name: str) -> Path:
+    """Directory of a version, or of the champion where `name` is "champion"; links are resolved.
+
+    Raises:
+        UdmlError: if there is none.
+    """
+    if name != CHAMPION:
+        return _directory(models, name)
+    champion = champion_name(models)
+    if champion is None:
+        raise UdmlError(f"there is no champion in {models}", "`udml models promote VERSION` makes one")
+    return _directory(models, champion)
+
+
+def champion_name(models: Path) -> str | None:
+    """The version that serves, or None before the first promotion."""
+    try:
+        return Path(os.readlink(models / CHAMPION)).name
+    except FileNotFoundError:
+        return None
+
+
+def champions_until_now(models: Path) -> list[str]:
+    """The champions that rollbacks would go through, oldest first; the last is the present one."""
+    states: list[list[str]] = [[]]
+    for event in events(models):
+        if event["event"] == "promote":
+            states.append([*states[-1], event["version"]])
+        elif event["event"] == "rollback":
+            states.append(states[-1][:-1])
+        elif event["event"] == "undone":
+            states.pop()
+    return states[-1]
+
+
+def events(models: Path) -> list[Event]:
+    """The log, oldest first. A last line that a crash cut short is left out."""
+    path = models / LOG_FILE
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def note(models: Path, event: str, version: str, reason: str) -> None:
+    """Append something to the log that changes nothing, such as a refusal."""
+    with _locked(models):
+        _append(models, event, version, reason)
+
+
+def _switch(models: Path, name: str, event: str, reason: str) -> None:
+    """Log it, then do it: a killed process leaves an entry that `_reconcile` takes back."""
+    _append(models, event, name, reason)
+    link = models / f".{CHAMPION}.tmp"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(VERSIONS) / name)
+    os.replace(link, models / CHAMPION)
+    sync(models)
+
+
+def _reconcile(models: Path) -> None:
+    """Bring the log in line with what a killed process left: the directories and the link count."""
+    path = models / LOG_FILE
+    if path.exists():
+        content = path.read_bytes()
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)  # a line that was cut short
+    champions, actual = champions_until_now(models), champion_name(models)
+    if (champions[-1] if champions else None) != actual:
+        if events(models)[-1:] and events(models)[-1]["event"] in _SWITCHES:
+            _append(models, "undone", events(models)[-1]["version"], "interrupted before it took effect")
+        elif actual:
+            _append(models, "promote", actual, "the log did not tell; found as the champion")
+    logged = {event["version"] for event in events(models) if event["event"] == "register"}
+    for name in version_names(models):
+        if name not in logged:
+            _append(models, "register", name, "", manifest_sha256=_manifest_sha256(models, name))
+
+
+def _append(models: Path, event: str, version: str, reason: str, **more: Any) -> None:
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    line = json.dumps({"time": when, "event": event, "version": version, "reason": reason, **more}) + "\n"
+    with (models / LOG_FILE).open("ab") as file:
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _locked(models: Path) -> Iterator[None]:
+    """One change at a time; the lock goes with the process that holds it."""
+    (models / VERSIONS).mkdir(parents=True, exist_ok=True)
+    with (models / _LOCK_FILE).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _reconcile(models)
+        yield
+
+
+def _directory(models: Path, name: str) -> Path:
+    directory = models / VERSIONS / name
+    if name not in version_names(models):
+        raise UdmlError(f"there is no version {name} in {models}", _LIST)
+    return directory
+
+
+def _manifest_sha256(models: Path, name: str) -> str:
+    return sha256_file(models / VERSIONS / name / MANIFEST_FILE)

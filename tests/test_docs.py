@@ -1,0 +1,62 @@
+"""The README's commands, run as they stand there."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.pipeline import make_workspace, run, write_pictures
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def block_with(language: str, text: str) -> str:
+    return next(block for block in blocks(language) if text in block)
+
+
+def test_every_make_target_and_module_named_exists() -> None:
+    targets = set(re.findall(r"\bmake ([a-z-]+)", "".join(blocks("sh"))))
+    assert {"run", "test", "lint"} <= targets
+    for target in targets:
+        run(ROOT, "make", "--dry-run", target)
+    modules = set(re.findall(r"python -m ([a-z_.]+)", README))
+    assert modules
+    assert all(find_spec(module) for module in modules)
+
+
+def test_every_setting_named_is_in_params_yaml() -> None:
+    import yaml
+
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    named = re.findall(r"\b(prepare|validate|train|export|index|evaluate)\.([a-z_]+)\b(?!\()", README)
+    settings = [(section, key) for section, key in named if key not in ("onnx", "html", "json")]
+    assert settings
+    for section, key in settings:
+        assert key in params[section], f"{section}.{key}"
+
+
+@pytest.mark.slow
+def test_commands_and_code_of_the_readme_run(tmp_path: Path) -> None:
+    """In the README's order, with a home directory that has photos in it."""
+    workspace, home = make_workspace(tmp_path / "workspace"), tmp_path / "home"
+    write_pictures(home / "photos", labelled=False)
+    write_pictures(workspace / "folder", kinds=2, each=2)
+    (workspace / "query.jpg").write_bytes((home / "photos" / "03-07.jpg").read_bytes())
+
+    def execute(*command: str) -> str:
+        return run(workspace, "env", f"HOME={home}", *command).stdout
+
+    own_pictures = block_with("sh", "udml data import")
+    assert "03-07.jpg" in execute("bash", "-euo", "pipefail", "-c", own_pictures)
+    assert (workspace / "found.html").exists()
+    experiment = block_with("sh", "dvc exp run").replace("s3://bucket/udml", str(tmp_path / "remote"))
+    execute("bash", "-euo", "pipefail", "-c", experiment)
+    assert any((tmp_path / "remote").iterdir())
+    code = block_with("python", "onnxruntime")
+    assert execute("python", "-c", code + "\nprint(vector.shape)").strip() == "(1, 16)"

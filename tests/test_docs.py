@@ -55,6 +55,10 @@ def test_commands_and_code_of_the_readme_run(tmp_path: Path) -> None:
     own_pictures = block_with("sh", "udml data import")
     assert "03-07.jpg" in execute("bash", "-euo", "pipefail", "-c", own_pictures)
     assert (workspace / "found.html").exists()
+    for command in ("register", "register", "promote v2"):  # an earlier champion to go back to
+        execute("udml", "models", *command.split())
+    execute("bash", "-euo", "pipefail", "-c", block_with("sh", "udml models promote"))
+    assert (workspace / "models" / "champion").resolve().name == "v2"
     experiment = block_with("sh", "dvc exp run").replace("s3://bucket/udml", str(tmp_path / "remote"))
     execute("bash", "-euo", "pipefail", "-c", experiment)
     assert any((tmp_path / "remote").iterdir())

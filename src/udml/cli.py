@@ -297,67 +297,41 @@ def _name_problems(embedded: "EmbeddedFiles") -> None:
 
 def _add_models(commands: Commands) -> None:
     models = commands.add_parser("models", help="keep versions of what serves; promote one, or go back")
-    actions = models.add_subparsers(required=True, metavar="ACTION")
-    _add(actions, "register", _models_register, "keep the workspace's model, index and figures as a version")
-    _add(actions, "list", _models_list, "the versions; * marks the champion")
-    command = _add(actions, "show", _models_show, "what a version is, and its files")
+    actions = models.add_subparsers(required=True, metavar="ACTION", dest="action")
+    _add(actions, "register", _models, "keep the workspace's model, index and figures as a version")
+    _add(actions, "list", _models, "the versions; * marks the champion")
+    command = _add(actions, "show", _models, "what a version is, and its files")
     command.add_argument("name", help="v1, v2, ... or champion")
-    command = _add(actions, "diff", _models_diff, "settings, figures and neighbours two versions don't share")
+    command = _add(actions, "diff", _models, "settings, figures and neighbours that two versions don't share")
     command.add_argument("before", help="v1, v2, ... or champion")
     command.add_argument("after", help="v1, v2, ... or champion")
-    command = _add(actions, "promote", _models_promote, "make a version the champion, all of it at once")
+    command = _add(actions, "promote", _models, "make a version the champion, all of it at once")
     command.add_argument("name", help="v1, v2, ...")
     command.add_argument("--reason", default="", help="kept in the log")
-    command = _add(actions, "rollback", _models_rollback, "make the last champion the champion again")
+    command = _add(actions, "rollback", _models, "make the last champion the champion again")
     command.add_argument("--reason", default="", help="kept in the log")
-    command = _add(actions, "verify", _models_verify, "compare versions with what was registered")
+    command = _add(actions, "verify", _models, "compare versions with what was registered")
     command.add_argument("names", nargs="*", help="v1, v2, ... or champion (default: all)")
-    _add(actions, "log", _models_log, "what was registered, promoted and rolled back, and why")
+    _add(actions, "log", _models, "what was registered, promoted and rolled back, and why")
 
 
-def _models_register(options: argparse.Namespace) -> None:
+def _models(options: argparse.Namespace) -> None:
     from udml.registry import commands
 
-    commands.register(paths.MODELS)
-
-
-def _models_list(options: argparse.Namespace) -> None:
-    from udml.registry import commands
-
-    commands.show_list(paths.MODELS)
-
-
-def _models_show(options: argparse.Namespace) -> None:
-    from udml.registry import commands
-
-    commands.show(paths.MODELS, options.name)
-
-
-def _models_diff(options: argparse.Namespace) -> None:
-    from udml.registry import commands
-
-    commands.diff(paths.MODELS, options.before, options.after)
-
-
-def _models_promote(options: argparse.Namespace) -> None:
-    from udml.registry import commands
-
-    commands.promote(paths.MODELS, options.name, options.reason)
-
-
-def _models_rollback(options: argparse.Namespace) -> None:
-    from udml.registry import commands
-
-    commands.rollback(paths.MODELS, options.reason)
-
-
-def _models_verify(options: argparse.Namespace) -> None:
-    from udml.registry import commands
-
-    commands.verify(paths.MODELS, options.names)
-
-
-def _models_log(options: argparse.Namespace) -> None:
-    from udml.registry import commands
-
-    commands.show_log(paths.MODELS)
+    match options.action:
+        case "register":
+            commands.register(paths.MODELS)
+        case "list":
+            commands.show_list(paths.MODELS)
+        case "show":
+            commands.show(paths.MODELS, options.name)
+        case "diff":
+            commands.diff(paths.MODELS, options.before, options.after)
+        case "promote":
+            commands.promote(paths.MODELS, options.name, options.reason)
+        case "rollback":
+            commands.rollback(paths.MODELS, options.reason)
+        case "verify":
+            commands.verify(paths.MODELS, options.names)
+        case "log":
+            commands.show_log(paths.MODELS)

@@ -39,9 +39,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                sync(file)
+        for file in files_below(temporary):
+            sync(file)
         replace_directory(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -72,6 +71,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def files_below(directory: Path) -> Iterator[Path]:
+    """Every file in `directory` and below, in a fixed order."""
+    return (path for path in sorted(directory.rglob("*")) if path.is_file())
 
 
 def sync(path: Path) -> None:

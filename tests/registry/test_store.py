@@ -1,5 +1,5 @@
 import json
-import os
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -24,9 +24,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def models(registered: Path, tmp_path: Path) -> Path:
     """A copy of it to change."""
-    copy = tmp_path / "models"
-    os.system(f"cp -r '{registered}' '{copy}'")
-    return copy
+    return shutil.copytree(registered, tmp_path / "models", symlinks=True)
 
 
 def rewrite(path: Path, content: bytes) -> None:

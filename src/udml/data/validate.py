@@ -1,6 +1,5 @@
 """The stage `validate`: the data gate. Nothing is trained on a catalogue that breaks a rule."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from udml.data.data_docs import FRONT_PAGE, write_docs
 from udml.data.gx_suite import EXAMPLES, Outcome, check_rules
 from udml.data.rules import FIGURES, IMAGES, Rule, catalog_rules
 from udml.errors import UdmlError
-from udml.files import fingerprint, read_json, replace_directory, scratch_directory, write_json
+from udml.files import atomic_directory, read_json, write_json
 
 RESULT_FILE = "result.json"
 DOCS_DIRECTORY = "docs"
@@ -39,12 +38,9 @@ def validate(prepared: Path, out: Path, params: Validate) -> None:
         checked, pages[name] = check_rules([rule for rule in rules if rule.table == name], table, name)
         outcomes.update({outcome.rule.name: outcome for outcome in checked})
     result = _result([_plain(outcomes[rule.name], quarantine) for rule in rules], figures, summary)
-    scratch = scratch_directory("validate", fingerprint(str(out)))
-    finished = scratch / "result"
-    write_docs(finished / DOCS_DIRECTORY, result, pages)
-    write_json(finished / RESULT_FILE, result)
-    replace_directory(finished, out)
-    shutil.rmtree(scratch)
+    with atomic_directory(out) as unfinished:
+        write_docs(unfinished / DOCS_DIRECTORY, result, pages)
+        write_json(unfinished / RESULT_FILE, result)
     if not result["success"]:
         raise _failure(result, out)
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from udml.config import Train
 from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog, write_table
 from udml.errors import UdmlError
-from udml.files import fingerprint, read_json, replace_directory, scratch_directory, write_json
+from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
 from udml.learning import selection
 from udml.learning.backbone import Backbone, create_backbone, freeze_blocks
 from udml.learning.checkpoint import SHIPPED_FILE
@@ -151,17 +151,16 @@ def _write(
 ) -> None:
     """Put the picked weights, their clusters and the log into `out`, all at once."""
     best = load_file(scratch / SHIPPED_FILE)
-    finished = scratch / "finished"
     weights = {name.removeprefix("network/"): t for name, t in best.items() if name.startswith("network/")}
-    save(finished, weights, spec)
-    write_json(finished / ROUNDS_FILE, rounds)
     clusters = {
         "image_id": image_ids,
         "cluster": best["assignment"].numpy(),
         "similarity": best["similarity"].numpy(),
     }
-    write_table(finished / CLUSTERS_FILE, pa.table(clusters))
-    replace_directory(finished, out)
+    with atomic_directory(out) as unfinished:
+        save(unfinished, weights, spec)
+        write_json(unfinished / ROUNDS_FILE, rounds)
+        write_table(unfinished / CLUSTERS_FILE, pa.table(clusters))
 
 
 def _live_log(directory: Path) -> Any:

@@ -11,12 +11,11 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from udml.errors import UdmlError
-from udml.files import read_json, sha256_file, sync, write_json
+from udml.files import files_below, read_json, sha256_file, write_json
 
 MANIFEST_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
@@ -71,7 +70,7 @@ class Sources:
 
 
 def write_bundle(directory: Path, name: str, sources: Sources) -> Bundle:
-    """Copy the sources into the empty `directory` and describe them there, all synced to disk.
+    """Copy the sources into the empty `directory` and describe them there. The caller syncs them to disk.
 
     Raises:
         UdmlError: if a source is missing, or the index was made by another model.
@@ -90,14 +89,19 @@ def write_bundle(directory: Path, name: str, sources: Sources) -> Bundle:
     shutil.copyfile(sources.params, directory / PARAMS_FILE)
     shutil.copyfile(sources.lock, directory / LOCK_FILE)
     files = {str(path.relative_to(directory)): record(path) for path in files_below(directory)}
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     bundle = Bundle(
-        name, created, card.model_version, info.data_version, info.count, git_revision(), card.protocol, files
+        name=name,
+        created=utc_now(),
+        model_version=card.model_version,
+        data_version=info.data_version,
+        images=info.count,
+        git_revision=git_revision(),
+        protocol=card.protocol,
+        files=files,
     )
     write_json(directory / MANIFEST_FILE, asdict(bundle))
     for path in files_below(directory):
         path.chmod(0o444)
-        sync(path)
     return bundle
 
 
@@ -143,9 +147,9 @@ def record(path: Path) -> FileRecord:
     return FileRecord(sha256_file(path), path.stat().st_size)
 
 
-def files_below(directory: Path) -> Iterator[Path]:
-    """Every file in `directory` and below, in a fixed order."""
-    return (path for path in sorted(directory.rglob("*")) if path.is_file())
+def utc_now() -> str:
+    """The time, ISO 8601, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def git_revision() -> str:

@@ -33,7 +33,7 @@ def show_list(models: Path) -> None:
         print("no versions yet: `udml models register` keeps the workspace's model as one")
     for bundle in found:
         mark = "*" if bundle.name == champion else " "
-        figure = headline(models / store.VERSIONS / bundle.name)
+        figure = headline(store.version_directory(models, bundle.name))
         print(f"{mark} {bundle.name:5} {bundle.created}  {bundle.images:>9,} images  {figure}")
 
 

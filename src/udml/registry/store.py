@@ -13,7 +13,6 @@ there moves or changes.
 import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from udml.registry.bundle import (
     Bundle,
     Sources,
     read_bundle,
+    utc_now,
     verify_bundle,
     write_bundle,
 )
@@ -34,7 +34,6 @@ VERSIONS = "versions"
 CHAMPION = "champion"
 LOG_FILE = "log.jsonl"
 _LOCK_FILE = ".lock"
-_LIST = "`udml models list` names the versions"
 _SWITCHES = ("promote", "rollback")
 Event = dict[str, Any]
 
@@ -140,8 +139,12 @@ def champion_name(models: Path) -> str | None:
 
 def champions_until_now(models: Path) -> list[str]:
     """The champions that rollbacks would go through, oldest first; the last is the present one."""
+    return _champions(events(models))
+
+
+def _champions(told: list[Event]) -> list[str]:
     states: list[list[str]] = [[]]
-    for event in events(models):
+    for event in told:
         if event["event"] == "promote":
             states.append([*states[-1], event["version"]])
         elif event["event"] == "rollback":
@@ -156,12 +159,6 @@ def events(models: Path) -> list[Event]:
     path = models / LOG_FILE
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     return [json.loads(line) for line in lines[:-1] if line]
-
-
-def note(models: Path, event: str, version: str, reason: str) -> None:
-    """Append something to the log that changes nothing, such as a refusal."""
-    with _locked(models):
-        _append(models, event, version, reason)
 
 
 def _switch(models: Path, name: str, event: str, reason: str) -> None:
@@ -181,23 +178,23 @@ def _reconcile(models: Path) -> None:
         content = path.read_bytes()
         with path.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)  # a line that was cut short
-    champions, actual = champions_until_now(models), champion_name(models)
+    told, actual = events(models), champion_name(models)
+    champions = _champions(told)
     if (champions[-1] if champions else None) != actual:
-        if events(models)[-1:] and events(models)[-1]["event"] in _SWITCHES:
-            _append(models, "undone", events(models)[-1]["version"], "interrupted before it took effect")
+        if told and told[-1]["event"] in _SWITCHES:
+            _append(models, "undone", told[-1]["version"], "interrupted before it took effect")
         elif actual:
             _append(models, "promote", actual, "the log did not tell; found as the champion")
-    logged = {event["version"] for event in events(models) if event["event"] == "register"}
+    logged = {event["version"] for event in told if event["event"] == "register"}
     for name in version_names(models):
         if name not in logged:
             _append(models, "register", name, "", manifest_sha256=_manifest_sha256(models, name))
 
 
 def _append(models: Path, event: str, version: str, reason: str, **more: Any) -> None:
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line = json.dumps({"time": when, "event": event, "version": version, "reason": reason, **more}) + "\n"
+    entry = {"time": utc_now(), "event": event, "version": version, "reason": reason, **more}
     with (models / LOG_FILE).open("ab") as file:
-        file.write(line.encode())
+        file.write((json.dumps(entry) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -215,7 +212,7 @@ def _locked(models: Path) -> Iterator[None]:
 def _directory(models: Path, name: str) -> Path:
     directory = models / VERSIONS / name
     if name not in version_names(models):
-        raise UdmlError(f"there is no version {name} in {models}", _LIST)
+        raise UdmlError(f"there is no version {name} in {models}", "`udml models list` names the versions")
     return directory
 
 

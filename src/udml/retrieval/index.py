@@ -27,10 +27,10 @@ from udml import config
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog, write_table
 from udml.errors import UdmlError
 from udml.files import (
+    atomic_directory,
     atomic_path,
     fingerprint,
     read_json,
-    replace_directory,
     scratch_directory,
     sha256_file,
     write_json,
@@ -89,10 +89,8 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         recall_at_10=recall,
         search_parameters=tuning,
     )
-    unfinished = scratch / "finished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    _write(unfinished, built, info, catalog)
-    replace_directory(unfinished, out)
+    with atomic_directory(out) as unfinished:
+        _write(unfinished, built, info, catalog)
     shutil.rmtree(scratch)
 
 
@@ -211,7 +209,6 @@ def _recall(found: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _write(directory: Path, built: Any, info: IndexInfo, catalog: pd.DataFrame) -> None:
-    directory.mkdir(parents=True)
     with atomic_path(directory / INDEX_FILE) as temporary:
         faiss.write_index(built, str(temporary))
     write_json(directory / INFO_FILE, asdict(info))

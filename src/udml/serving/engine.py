@@ -13,6 +13,7 @@ from PIL import Image
 from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.pixels import decode
+from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE
 from udml.retrieval.embedder import EmbeddedFiles, Embedder, embed_files
 from udml.retrieval.gallery import GalleryIndex, open_index, read_items, search
 
@@ -107,7 +108,7 @@ def open_version(directory: Path, data: Path) -> Searcher:
     A link is followed once: model and index are of one version even if the champion changes meanwhile.
     """
     version = directory.resolve()
-    return open_searcher(version / "model.onnx", version / "index", data)
+    return open_searcher(version / MODEL_FILE, version / INDEX_DIRECTORY, data)
 
 
 def result_sheet(query: Path, hits: Sequence[Hit], searcher: Searcher, side_px: int = 160) -> Image.Image:

@@ -30,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UdmlError as error:
         print(f"udml: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("udml"):
+            raise
+        print(f"udml: this needs the package {error.name}\n  -> pip install 'udml[pipeline]'", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("udml: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -214,16 +219,16 @@ def _add_search_arguments(command: argparse.ArgumentParser) -> None:
 
 def _searcher(options: argparse.Namespace) -> "Searcher":
     from udml.registry.store import version_directory
-    from udml.serving.engine import open_searcher, open_version
+    from udml.serving.engine import Searcher, open_workspace
 
     if options.version:
-        return open_version(version_directory(paths.MODELS, options.version), paths.DATA)
-    return open_searcher(paths.MODEL, paths.INDEXED, paths.DATA)
+        return Searcher.open(version_directory(paths.MODELS, options.version))
+    return open_workspace()
 
 
 def _search(options: argparse.Namespace) -> None:
     from udml.files import atomic_path
-    from udml.serving.engine import result_sheet, to_jpeg
+    from udml.serving.search_page import strip_jpeg
 
     queries = _image_files(options.paths)
     if options.picture and len(queries) != 1:
@@ -237,7 +242,7 @@ def _search(options: argparse.Namespace) -> None:
             print(f"{rank:4}  {hit.similarity:.4f}  {hit.source}" + (f"  [{hit.label}]" if hit.label else ""))
         if options.picture:
             with atomic_path(options.picture) as temporary:
-                temporary.write_bytes(to_jpeg(result_sheet(query, hits, searcher)))
+                temporary.write_bytes(strip_jpeg(query, hits, searcher))
             print(f"as a picture: {options.picture}")
 
 

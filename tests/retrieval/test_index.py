@@ -2,7 +2,6 @@ import json
 
 import faiss
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from tests.retrieval.fakes import write_prepared
@@ -14,8 +13,9 @@ from udml.files import write_json
 from udml.retrieval import embedder as embedder_module
 from udml.retrieval import gallery
 from udml.retrieval.embedder import Embedder
-from udml.retrieval.gallery import open_index, read_items, search, vectors_of
+from udml.retrieval.gallery import open_index, search, vector_at, vectors_of
 from udml.retrieval.index import build, index, kind_for
+from udml.retrieval.items import Items
 
 COUNT = 40
 PARAMS = Index(exact_below=100, hnsw_below=1000, min_recall_at_10=0.95, recall_queries=20)
@@ -57,11 +57,14 @@ def test_every_picture_is_found_under_its_id(workspace):
 
 def test_the_items_say_what_is_behind_an_id(workspace):
     root, _ = workspace
-    run(root)
-    items = read_items(root / "index").set_index("image_id")
-    assert items.loc[1007, "source"] == "images/0007.jpg"
-    assert set(items.columns) == {"source", "data_shard", "data_offset", "size_bytes", "label"}
-    assert "pandas" not in str(pq.read_schema(root / "index" / "items.parquet").metadata)
+    embedder = run(root)
+    items = Items(root / "index" / "items.sqlite")
+    opened = open_index(root / "index", embedder.card)
+    assert [item.image_id for item in items] == sorted(opened.ids.tolist())
+    assert all(opened.ids[item.position] == item.image_id for item in items)
+    item = items.get(1007)
+    assert (item.source, item.label, item.sha256) == ("images/0007.jpg", None, f"{7:064x}")
+    np.testing.assert_array_equal(vector_at(opened, item.position), vectors_of(opened, np.array([1007]))[0])
 
 
 def test_vectors_come_back_in_the_order_asked_for(workspace):
@@ -80,7 +83,7 @@ def test_a_killed_run_gives_the_same_bytes(workspace, monkeypatch):
     root, _ = workspace
     monkeypatch.setattr(embedder_module, "CHUNK_ROWS", 16)
     run(root)
-    names = ("index.faiss", "index.json", "items.parquet")
+    names = ("index.faiss", "index.json", "items.sqlite")
     whole = {name: (root / "index" / name).read_bytes() for name in names}
     embed, calls = Embedder.embed, []
 

@@ -10,12 +10,11 @@ models/versions/v3/
 import os
 import shutil
 import subprocess
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from udml.errors import UdmlError
-from udml.files import files_below, read_json, sha256_file, write_json
+from udml.files import files_below, read_json, sha256_file, utc_now, write_json
 
 MANIFEST_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
@@ -145,11 +144,6 @@ def verify_bundle(directory: Path) -> Bundle:
 def record(path: Path) -> FileRecord:
     """Hash and size of a file as it is now."""
     return FileRecord(sha256_file(path), path.stat().st_size)
-
-
-def utc_now() -> str:
-    """The time, ISO 8601, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def git_revision() -> str:

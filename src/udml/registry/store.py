@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from udml.errors import UdmlError
-from udml.files import atomic_directory, sha256_file, sync
+from udml.files import atomic_directory, sha256_file, sync, utc_now
 from udml.registry.bundle import (
     MANIFEST_FILE,
     Bundle,
     Sources,
     read_bundle,
-    utc_now,
     verify_bundle,
     write_bundle,
 )

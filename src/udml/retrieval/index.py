@@ -13,7 +13,7 @@ query: indexed vectors themselves would be found too easily.
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,9 @@ from typing import Any
 import faiss
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from udml import config
-from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog, write_table
+from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.files import (
     atomic_directory,
@@ -38,7 +37,8 @@ from udml.files import (
 from udml.learning.labelfree import strong_view
 from udml.machine import usable_cores
 from udml.retrieval.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, ITEMS_COLUMNS, ITEMS_FILE, IndexInfo, search_base
+from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, IndexInfo, search_base
+from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200
@@ -49,10 +49,11 @@ _FIRST_NPROBE = 8
 _RECALL_AT = 10
 _TIE = 1e-6  # a neighbour that is as similar as the exact one is as good
 _VIEWS_SEED = 0
+_ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset")
 
 
 def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> None:
-    """Write index.faiss, index.json and items.parquet to `out`.
+    """Write index.faiss, index.json and items.sqlite to `out`.
 
     Every catalogue row is indexed, whatever its split: people search all their pictures. Ids are the
     catalogue's image_ids. Embeddings survive a kill; the same inputs give the same index.
@@ -212,6 +213,13 @@ def _write(directory: Path, built: Any, info: IndexInfo, catalog: pd.DataFrame) 
     with atomic_path(directory / INDEX_FILE) as temporary:
         faiss.write_index(built, str(temporary))
     write_json(directory / INFO_FILE, asdict(info))
-    items = pa.Table.from_pandas(catalog[list(ITEMS_COLUMNS)], preserve_index=False)
-    # pandas' own metadata names library versions
-    write_table(directory / ITEMS_FILE, items.replace_schema_metadata())
+    write_items(directory / ITEMS_FILE, _items(catalog))
+
+
+def _items(catalog: pd.DataFrame) -> Iterator[IndexedItem]:
+    columns = [catalog[name].tolist() for name in _ITEM_COLUMNS]
+    for position, (image_id, source, label, sha256, size_bytes, *place) in enumerate(
+        zip(*columns, strict=True)
+    ):
+        named = label if isinstance(label, str) else None  # a missing one is NaN to pandas
+        yield IndexedItem(image_id, source, named, sha256, size_bytes, position, *place)

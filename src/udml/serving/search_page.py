@@ -8,7 +8,10 @@ from udml.files import atomic_path
 from udml.progress import progress
 from udml.retrieval.embedder import EmbeddedFiles
 from udml.retrieval.report_page import Section, counted, page
-from udml.serving.engine import Hit, Searcher, result_sheet, to_jpeg
+from udml.serving.engine import Hit, Searcher
+from udml.serving.pictures import result_sheet, to_jpeg
+
+_SIDE_PX = 160
 
 
 def write_search_page(out: Path, embedded: EmbeddedFiles, searcher: Searcher, k: int) -> None:
@@ -32,14 +35,19 @@ def write_search_page(out: Path, embedded: EmbeddedFiles, searcher: Searcher, k:
         sections.append(Section("left-out", "Left out", "Files left out", "", f"<ul>{rows}</ul>"))
     card = searcher.embedder.card
     header = f"<h1>{counted(len(embedded.paths), 'query', 'queries')}</h1>"
-    footer = f"Model {card.model_version}, {counted(searcher.index.info.count, 'image')} in the index"
+    footer = f"Model {card.model_version}, {counted(len(searcher), 'image')} searched"
     with atomic_path(out) as temporary:
         temporary.write_text(page("Search results", header, sections, footer), encoding="utf-8")
 
 
+def strip_jpeg(query: Path, hits: list[Hit], searcher: Searcher) -> bytes:
+    """A query and its neighbours side by side, as a JPEG."""
+    neighbours = [searcher.picture(hit.image_id, 2 * _SIDE_PX) for hit in hits]
+    return to_jpeg(result_sheet(query.read_bytes(), neighbours, _SIDE_PX))
+
+
 def _strip(query: Path, hits: list[Hit], searcher: Searcher) -> str:
-    sheet = to_jpeg(result_sheet(query, hits, searcher))
-    address = "data:image/jpeg;base64," + base64.b64encode(sheet).decode()
+    address = "data:image/jpeg;base64," + base64.b64encode(strip_jpeg(query, hits, searcher)).decode()
     alt = f"{query.name} and its {len(hits)} nearest images"
     lines = "".join(f"<li>{hit.similarity:.3f} {escape(hit.source)}</li>" for hit in hits)
     return (

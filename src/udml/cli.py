@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("udml"):
             raise
-        print(f"udml: this needs the package {error.name}\n  -> pip install 'udml[pipeline]'", file=sys.stderr)
+        print(
+            f"udml: this needs the package {error.name}\n  -> pip install 'udml[pipeline]'", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print("udml: interrupted; run the same command again to go on", file=sys.stderr)
@@ -61,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_preset(commands)
     for name, (run, help_text) in _STAGES.items():
-        _add(commands, name, run, f"stage: {help_text}")
+        command = _add(commands, name, run, f"stage: {help_text}")
+        if name == "index":
+            _add_index_actions(command)
     _add_embed(commands)
     _add_search(commands)
     _add_report(commands)
@@ -177,6 +181,33 @@ _STAGES: dict[str, tuple[Command, str]] = {
     "index": (_index, "embed every image with the ONNX model and build the search index"),
     "evaluate": (_evaluate, "score what ships beside the frozen backbone, and write the report"),
 }
+
+
+def _add_index_actions(command: argparse.ArgumentParser) -> None:
+    """`udml index` alone is the stage; with an action it changes what the champion searches."""
+    actions = command.add_subparsers(metavar="ACTION", dest="action")
+    add = _add(actions, "add", _change_index, "add images to the champion's collection, without training")
+    add.add_argument("paths", nargs="+", type=Path, help="image files or folders")
+    remove = _add(actions, "remove", _change_index, "remove images from the champion's collection")
+    remove.add_argument(
+        "names", nargs="+", metavar="ID|SOURCE", help="ids, or paths inside the imported folder"
+    )
+    compact = _add(actions, "compact", _change_index, "fold what was added and removed into a new champion")
+    compact.add_argument(
+        "--min-share", type=float, default=0.0, help="only if at least this share has changed (default: 0)"
+    )
+
+
+def _change_index(options: argparse.Namespace) -> None:
+    from udml.serving import index_commands
+
+    match options.action:
+        case "add":
+            index_commands.add(options.paths)
+        case "remove":
+            index_commands.remove(options.names)
+        case "compact":
+            index_commands.compact(options.min_share)
 
 
 # --- uses -----------------------------------------------------------------------------------------

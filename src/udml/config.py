@@ -204,10 +204,11 @@ def parse_params(values: Any, origin: str = "params") -> Params:
     """Build `Params` from plain nested dictionaries; see `load_params` for the errors."""
     hints = get_type_hints(Params)
     _check_keys(values, list(hints), origin)
-    return Params(**{name: _parse_section(values[name], hints[name], origin, name) for name in hints})
+    return Params(**{name: parse_section(values[name], hints[name], origin, name) for name in hints})
 
 
-def _parse_section(values: Any, section: type[Section], origin: str, name: str) -> Section:
+def parse_section(values: Any, section: type[Section], origin: str, name: str) -> Section:
+    """One section of `Params` from a plain dictionary; see `load_params` for the errors."""
     hints = get_type_hints(section)
     names = [field.name for field in fields(section)]  # type: ignore[arg-type]
     _check_keys(values, names, f"{origin}, section {name}")

@@ -12,9 +12,10 @@ from udml.errors import UdmlError
 from udml.files import write_json
 from udml.retrieval import embedder as embedder_module
 from udml.retrieval import gallery
+from udml.retrieval.build import build, kind_for
 from udml.retrieval.embedder import Embedder
 from udml.retrieval.gallery import open_index, search, vector_at, vectors_of
-from udml.retrieval.index import build, index, kind_for
+from udml.retrieval.index import index
 from udml.retrieval.items import Items
 
 COUNT = 40
@@ -198,9 +199,9 @@ def test_the_recall_written_down_is_the_recall_found(kind):
 
 
 def test_a_recall_out_of_reach_fails_the_stage(monkeypatch):
-    monkeypatch.setattr("udml.retrieval.index._MAX_EF_SEARCH", 1)
-    monkeypatch.setattr("udml.retrieval.index._FIRST_EF_SEARCH", 1)
-    monkeypatch.setattr("udml.retrieval.index._LINKS", 2)
+    monkeypatch.setattr("udml.retrieval.build._MAX_EF_SEARCH", 1)
+    monkeypatch.setattr("udml.retrieval.build._FIRST_EF_SEARCH", 1)
+    monkeypatch.setattr("udml.retrieval.build._LINKS", 2)
     rng = np.random.default_rng(0)
     vectors, queries = unit(rng.standard_normal((3000, 64))), unit(rng.standard_normal((50, 64)))
     with pytest.raises(UdmlError, match="of the true neighbours"):

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 from PIL import Image
 
+from tests.conftest import ROOT
 from tests.registry.workspace import make_sources
 from tests.retrieval.models import DIM, pictures, tiny_card, write_model
 from udml.data.identity import image_id
@@ -39,6 +40,7 @@ def make_version(
     place = root / f"made-{len(store.version_names(root / 'models'))}"
     place.mkdir(parents=True)
     sources = make_sources(place, seed)
+    sources.params.write_text((ROOT / "params.yaml").read_text())
     write_model(sources.model, tiny_card(model_version=f"{seed:016x}"), seed)
     embedder = Embedder(sources.model, threads=1)
     items = []

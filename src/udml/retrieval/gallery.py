@@ -31,6 +31,7 @@ class IndexInfo:
         count: images in the index.
         recall_at_10: share of the exact ten nearest that are found, 0..1; 1 for flat.
         search_parameters: "efSearch" or "nprobe", chosen to reach that recall; empty for flat.
+        additions_revision: of the additions that are folded in; 0 where there are none.
     """
 
     model_version: str
@@ -40,6 +41,7 @@ class IndexInfo:
     count: int
     recall_at_10: float
     search_parameters: Mapping[str, int]
+    additions_revision: int = 0
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,7 @@ def _add_search(commands: Commands) -> None:
 def _add_search_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("paths", nargs="+", type=Path, help="image files or folders to search with")
     command.add_argument("-k", type=_at_least_one, default=8, help="how many neighbours (default: 8)")
+    command.add_argument("--all", action="store_true", help="show neighbours that are no match, too")
     command.add_argument(
         "--version", metavar="NAME", help="search with a registered version: champion, v1, v2, ..."
     )
@@ -267,8 +268,12 @@ def _search(options: argparse.Namespace) -> None:
     searcher = _searcher(options)
     embedded = searcher.embed(queries)
     _name_problems(embedded)
-    for query, hits in zip(embedded.paths, searcher.neighbours(embedded.vectors, options.k), strict=True):
+    threshold = None if options.all else searcher.no_match_below
+    found = searcher.neighbours(embedded.vectors, options.k, threshold)
+    for query, hits in zip(embedded.paths, found, strict=True):
         print(query)
+        if not hits:
+            print(f"      no match: nothing is as similar as {threshold:.4f} (--all shows the nearest)")
         for rank, hit in enumerate(hits, 1):
             print(f"{rank:4}  {hit.similarity:.4f}  {hit.source}" + (f"  [{hit.label}]" if hit.label else ""))
         if options.picture:
@@ -289,7 +294,8 @@ def _report(options: argparse.Namespace) -> None:
     searcher = _searcher(options)
     embedded = searcher.embed(_image_files(options.paths))
     _name_problems(embedded)
-    write_search_page(options.out, embedded, searcher, options.k)
+    threshold = None if options.all else searcher.no_match_below
+    write_search_page(options.out, embedded, searcher, options.k, threshold)
     print(f"open {options.out.resolve().as_uri()}")
 
 

@@ -139,15 +139,16 @@ class Export:
 
 @dataclass(frozen=True)
 class Index:
-    """Which FAISS index a gallery gets."""
+    """Which FAISS index a gallery gets, and when a search of it finds nothing."""
 
     exact_below: int
     hnsw_below: int
     min_recall_at_10: float
     recall_queries: int
+    no_match_error: float
 
     def __post_init__(self) -> None:
-        _share(self, "min_recall_at_10")
+        _share(self, "min_recall_at_10", "no_match_error")
         _positive(self, "recall_queries")
         if self.exact_below > self.hnsw_below:
             raise _invalid(self, "exact_below", "must be at most hnsw_below")

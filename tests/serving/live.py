@@ -34,7 +34,10 @@ def files(count: int, seed: int, prefix: str = "new") -> list[tuple[str, bytes, 
 
 
 def make_version(
-    root: Path, stored: list[tuple[str, bytes, str | None]], seed: int = 0, promote: bool = True
+    root: Path,
+    stored: list[tuple[str, bytes, str | None]],
+    seed: int = 0,
+    no_match_below: float | None = None,
 ) -> str:
     """Put files into data/, index them by a model made from `seed`, register and promote that."""
     place = root / f"made-{len(store.version_names(root / 'models'))}"
@@ -54,9 +57,8 @@ def make_version(
     built.add_with_ids(vectors, np.array([item.image_id for item in items]))
     faiss.write_index(built, str(sources.index / INDEX_FILE))
     write_items(sources.index / ITEMS_FILE, items)
-    info = IndexInfo(f"{seed:016x}", "data-0", "flat", DIM, len(items), 1.0, {})
+    info = IndexInfo(f"{seed:016x}", "data-0", "flat", DIM, len(items), 1.0, {}, no_match_below, 0.05)
     write_json(sources.index / INFO_FILE, vars(info))
     name = store.register(root / "models", sources).name
-    if promote:
-        store.promote(root / "models", name, "")
+    store.promote(root / "models", name, "")
     return name

@@ -120,7 +120,8 @@ def test_large_collections_are_folded_chunk_by_chunk_into_their_kind(root, monke
     params.chmod(0o644)
     monkeypatch.setattr("udml.serving.compaction._CHUNK_ROWS", 7)
     monkeypatch.setattr("udml.serving.engine.verify_bundle", read_bundle)
-    index = {"exact_below": 10, "hnsw_below": 1000, "min_recall_at_10": 0.9, "recall_queries": 20}
+    index = {"exact_below": 10, "hnsw_below": 1000, "min_recall_at_10": 0.9}
+    index |= {"recall_queries": 20, "no_match_error": 0.05}
     params.write_text(yaml.safe_dump({"index": index}))
     with champion(root) as old:
         before = answers(old)

@@ -43,6 +43,27 @@ def test_add_remove_compact(workspace, capsys):
     assert "the champion is v2, 15 images" in capsys.readouterr().out
 
 
+def test_below_the_threshold_there_is_no_match(tmp_path, monkeypatch, capsys):
+    make_version(tmp_path, BASE, no_match_below=0.99)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "known.png").write_bytes(BASE[3][1])
+    (tmp_path / "new.png").write_bytes(NEW[0][1])
+    search = ["search", "known.png", "new.png", "--version", "champion", "-k", "12"]
+    assert main(search) == 0
+    known, new = capsys.readouterr().out.split("new.png")
+    assert BASE[3][0] in known
+    assert "no match" not in known
+    assert "no match: nothing is as similar as 0.9900" in new
+    assert main([*search, "--all"]) == 0
+    said = capsys.readouterr().out
+    assert "no match" not in said
+    assert said.count("base/") == 24
+    assert main(["report", "known.png", "new.png", "--version", "champion", "--out", "page.html"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "new.png</b>: no match" in page
+    assert "known.png</b></figcaption>" in page
+
+
 def test_what_cannot_be_added_is_said(workspace, capsys, monkeypatch):
     assert main(["index", "add", "nowhere"]) == 1
     assert "no such file or folder: nowhere" in capsys.readouterr().err

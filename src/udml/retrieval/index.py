@@ -20,6 +20,7 @@ from udml.retrieval.build import build, kind_for, write_index
 from udml.retrieval.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
 from udml.retrieval.gallery import IndexInfo
 from udml.retrieval.items import IndexedItem
+from udml.retrieval.no_match import nearest_others, spread_rows, threshold_at
 
 _VIEWS_SEED = 0
 _ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset")
@@ -54,6 +55,8 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
     views = _strong_views(embedder, store, params.recall_queries) if kind != "flat" else None
     ids = catalog["image_id"].to_numpy().astype(np.int64)
     built, tuning, recall = build(chunks, ids, kind, views, params.min_recall_at_10)
+    rows = spread_rows(len(catalog))
+    nearest = nearest_others(built.index, _rows_of(chunks, rows), catalog["group"].to_numpy(), rows)
     info = IndexInfo(
         model_version=embedder.card.model_version,
         data_version=read_json(prepared / SUMMARY_FILE)["data_version"],
@@ -62,10 +65,20 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         count=len(catalog),
         recall_at_10=recall,
         search_parameters=tuning,
+        no_match_below=threshold_at(nearest, params.no_match_error),
+        no_match_error=params.no_match_error,
     )
     with atomic_directory(out) as unfinished:
         write_index(unfinished, built, info, _items(catalog))
     shutil.rmtree(scratch)
+
+
+def _rows_of(chunks: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Ascending rows of all chunks together, float32 [len(rows), d]."""
+    starts = np.cumsum([0, *map(len, chunks)])
+    cut = np.searchsorted(rows, starts)
+    picked = [chunk[rows[a:b] - s] for chunk, s, a, b in zip(chunks, starts, cut, cut[1:], strict=False)]
+    return np.concatenate(picked)
 
 
 def _strong_views(embedder: Embedder, store: ImageStore, count: int) -> np.ndarray:

@@ -73,6 +73,8 @@ class Train:
     crop_area_min: float
     crop_area_max: float
     turn_degrees: float
+    light_stops: float
+    cast_stops: float
     clusters: int | str
     clusters_per_batch: int
     images_per_cluster: int
@@ -107,6 +109,8 @@ class Train:
         _share(self, "min_effective_rank_share", "head_whitening")
         _share(self, "average_decay")
         _within(self, "turn_degrees", 0, 180)
+        _within(self, "light_stops", 0, 3)
+        _within(self, "cast_stops", 0, 3)
         _one_of(self, "head_start", ("pca", "random"))
         _one_of(self, "learning_rate_schedule", ("constant", "cosine"))
         _one_of(self, "loss", tuple(self.losses))

@@ -136,7 +136,7 @@ def test_a_stage_killed_at_any_moment_ends_the_same(stage: str, finished: Path, 
         "validate": ["artifacts/validate/result.json"],
         "train": ["artifacts/train/model.safetensors", "artifacts/train/clusters.parquet"],
         "export": ["artifacts/export/model.onnx", "artifacts/export/frozen.onnx"],
-        "index": ["artifacts/index/index.faiss", "artifacts/index/items.parquet"],
+        "index": ["artifacts/index/index.faiss", "artifacts/index/items.sqlite"],
         "evaluate": ["artifacts/metrics.json"],
     }[stage]
     expected = [digest(workspace / output) for output in outputs]

@@ -1,3 +1,30 @@
-"""udml: learn a retrieval embedding from unlabelled images, ship it as ONNX, search with it."""
+"""udml: learn a retrieval embedding from unlabelled images, ship it as ONNX, search with it.
 
+from udml import Searcher
+
+searcher = Searcher.open("models/champion")
+for hit in searcher.search("photo.jpg", k=8):
+    print(hit.similarity, hit.source)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from udml.errors import UdmlError
+    from udml.serving.engine import Hit, Searcher
+
+__all__ = ["Hit", "Searcher", "UdmlError", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `udml --help` needs none of it."""
+    if name in ("Hit", "Searcher"):
+        from udml.serving import engine
+
+        return getattr(engine, name)
+    if name == "UdmlError":
+        from udml.errors import UdmlError
+
+        return UdmlError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

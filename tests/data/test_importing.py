@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from udml.data import importing, places
-from udml.data.importing import MANIFEST_SCHEMA, image_id, import_data, read_manifest
+from udml.data.identity import image_id
+from udml.data.importing import MANIFEST_SCHEMA, import_data, read_manifest
 from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.pixels import Reason
@@ -64,12 +65,6 @@ def test_every_file_gets_a_row_and_its_bytes_come_back(photos: Path, data_root: 
     assert summary.problems == {"empty": 1, "missing": 1}
     assert summary.images == {("unassigned", "both"): 6}
     assert any("1 not imported: the file is empty" in line for line in summary.lines())
-
-
-def test_image_id_is_the_head_of_sha256_as_a_non_negative_int64() -> None:
-    digest = hashlib.sha256(b"a/b.jpg").hexdigest()
-    assert image_id("a/b.jpg") == int(digest[:16], 16) & (2**63 - 1)
-    assert all(0 <= image_id(str(number)) < 2**63 for number in range(200))
 
 
 def test_same_folder_gives_byte_identical_data_and_changes_change_the_version(

@@ -46,7 +46,7 @@ def test_a_version_holds_everything_and_nobody_can_write_to_it(models: Path) -> 
     bundle = store.verify(models, "v2")
     assert set(bundle.files) == {
         "model.onnx", "metrics.json", "params.yaml", "dvc.lock",
-        "index/index.faiss", "index/index.json", "index/items.parquet",
+        "index/index.faiss", "index/index.json", "index/items.sqlite",
     }  # fmt: skip
     assert (bundle.model_version, bundle.data_version, bundle.images) == ("model-1", "data-0", 30)
     for path in (models / "versions" / "v2").rglob("*"):
@@ -149,7 +149,7 @@ def test_a_log_line_that_was_cut_short_does_not_count(models: Path) -> None:
 
 def test_readers_never_see_a_mixture(models: Path) -> None:
     """One thread promotes to and fro; another keeps opening the champion."""
-    from udml.serving.engine import open_version
+    from udml import Searcher
 
     store.promote(models, "v1", "")
     stop, opened = threading.Event(), set()
@@ -163,9 +163,10 @@ def test_readers_never_see_a_mixture(models: Path) -> None:
     thread.start()
     try:
         for _ in range(60):
-            searcher = open_version(models / "champion", Path("data"))
-            assert searcher.embedder.card.model_version == searcher.index.info.model_version
-            opened.add(searcher.index.info.model_version)
+            with Searcher.open(models / "champion") as searcher:
+                made_by = searcher.collection.index.info.model_version
+                assert searcher.embedder.card.model_version == made_by
+                opened.add(made_by)
     finally:
         stop.set()
         thread.join()

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-import pandas as pd
 
 from tests.retrieval.models import DIM, tiny_card, write_model
 from udml.files import write_json
 from udml.registry.bundle import Sources
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, ITEMS_COLUMNS, ITEMS_FILE
+from udml.retrieval.gallery import INDEX_FILE, INFO_FILE
+from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
 
 
 def make_sources(directory: Path, seed: int = 0, images: int = 30, map_at_r: float = 0.4) -> Sources:
@@ -29,8 +29,13 @@ def make_sources(directory: Path, seed: int = 0, images: int = 30, map_at_r: flo
             "count": images, "recall_at_10": 1.0, "search_parameters": {},
         },
     )  # fmt: skip
-    items = pd.DataFrame({"image_id": np.arange(100, 100 + images)}).reindex(columns=list(ITEMS_COLUMNS))
-    items.to_parquet(index / ITEMS_FILE)
+    write_items(
+        index / ITEMS_FILE,
+        (
+            IndexedItem(100 + row, f"{row:03d}.jpg", None, f"{row:064x}", 1, row, 0, 0)
+            for row in range(images)
+        ),
+    )
     figures = {
         "leave_one_out": {"map_at_r": map_at_r, "protocol": "p"},
         "label_free": {"found_again_at_1": 0.5},

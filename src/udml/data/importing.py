@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from udml.data.catalog import write_table
+from udml.data.identity import image_id
 from udml.data.layouts import Item, Layout, read_layout
 from udml.data.places import write_places
 from udml.data.shards import ShardWriter
@@ -132,12 +133,6 @@ def import_data(path: Path | None, layout: str | None, data_root: Path) -> Impor
         ) from error
     _track(data_root)
     return summary
-
-
-def image_id(source: str) -> int:
-    """A stable id: the first 63 bits' worth of sha256 of the source path, as a non-negative int64."""
-    digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") & (2**63 - 1)
 
 
 def _read(path: Path, layout: str | None, data_root: Path) -> Layout:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from udml.data.catalog import ImageStore
 from udml.errors import UdmlError
 from udml.files import atomic_path
 from udml.machine import usable_cores
@@ -19,6 +18,8 @@ from udml.progress import progress
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from udml.data.catalog import ImageStore  # needs pandas, which searching does without
 
 _MAX_BATCH = 32  # larger ones are no faster on CPUs
 _BATCH_BYTES = 2**28  # of one batch inside the graph: float32 pixels at full size, a few copies of them
@@ -117,7 +118,7 @@ def _batches(images: Sequence[np.ndarray]) -> Iterator[list[int]]:
 
 
 def embed_store(
-    embedder: Embedder, store: ImageStore, rows: np.ndarray, description: str = "embed"
+    embedder: Embedder, store: "ImageStore", rows: np.ndarray, description: str = "embed"
 ) -> np.ndarray:
     """Embed rows of the image store.
 
@@ -135,7 +136,7 @@ def embed_store(
 
 
 def embed_store_resumably(
-    embedder: Embedder, store: ImageStore, rows: np.ndarray, scratch: Path, description: str
+    embedder: Embedder, store: "ImageStore", rows: np.ndarray, scratch: Path, description: str
 ) -> Iterator[np.ndarray]:
     """Embed rows of the image store chunk by chunk; chunks that are done survive a kill.
 
@@ -167,7 +168,7 @@ def embed_store_resumably(
         yield np.load(file, mmap_mode="r")
 
 
-def _embed_rows(embedder: Embedder, store: ImageStore, rows: np.ndarray, bar: "tqdm[Any]") -> np.ndarray:
+def _embed_rows(embedder: Embedder, store: "ImageStore", rows: np.ndarray, bar: "tqdm[Any]") -> np.ndarray:
     result = np.empty((len(rows), embedder.card.embedding_dim), np.float32)
     for start in range(0, len(rows), _WINDOW):
         window = rows[start : start + _WINDOW]

@@ -1,5 +1,6 @@
 """A built index, opened to be searched: memory-mapped, and only with the model that it was made by."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Any
 
 import faiss
 import numpy as np
-import pandas as pd
 
 from udml.errors import UdmlError
 from udml.files import read_json
@@ -15,9 +15,8 @@ from udml.model_card import ModelCard
 
 INDEX_FILE = "index.faiss"
 INFO_FILE = "index.json"
-ITEMS_FILE = "items.parquet"
-ITEMS_COLUMNS = ("image_id", "source", "data_shard", "data_offset", "size_bytes", "label")
 _REBUILD = "build the index again with `dvc repro index`"
+_direct_map_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ class IndexInfo:
         count: images in the index.
         recall_at_10: share of the exact ten nearest that are found, 0..1; 1 for flat.
         search_parameters: "efSearch" or "nprobe", chosen to reach that recall; empty for flat.
+        no_match_below: a query whose nearest image is less similar has no match, -1..1; None where the
+            images were too few to tell.
+        no_match_error: share of new pictures of the collection's kind that may be so by mistake, 0..1.
+        additions_revision: of the additions that are folded in; 0 where there are none.
     """
 
     model_version: str
@@ -41,6 +44,9 @@ class IndexInfo:
     count: int
     recall_at_10: float
     search_parameters: Mapping[str, int]
+    no_match_below: float | None = None
+    no_match_error: float = 0.0
+    additions_revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,6 @@ def _read_info(directory: Path) -> IndexInfo:
         raise UdmlError(f"{path} is damaged: {error}", _REBUILD) from error
 
 
-def read_items(directory: Path) -> pd.DataFrame:
-    """What is behind each image_id: source path, label or null, and where its original bytes are."""
-    path = directory / ITEMS_FILE
-    if not path.exists():
-        raise UdmlError(f"no item list at {path}", _REBUILD)
-    return pd.read_parquet(path)
-
-
 def search(index: GalleryIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest images of each query, best first; fewer only where the index holds fewer.
 
@@ -168,6 +166,19 @@ def vectors_of(index: GalleryIndex, image_ids: np.ndarray) -> np.ndarray:
     if len(missing):
         first = image_ids[missing[0]]
         raise UdmlError(f"{len(missing)} images are not in the index, the first has id {first}", _REBUILD)
-    if index.info.kind == "ivf":
-        index.base.make_direct_map()
+    _prepare_reconstruction(index)
     return index.base.reconstruct_batch(positions)
+
+
+def vector_at(index: GalleryIndex, position: int) -> np.ndarray:
+    """The stored vector at a position, float32 [d]."""
+    _prepare_reconstruction(index)
+    return index.base.reconstruct(position)
+
+
+def _prepare_reconstruction(index: GalleryIndex) -> None:
+    """Inverted lists find a position only by a map that is made when it is first needed."""
+    if index.info.kind == "ivf":
+        with _direct_map_lock:
+            if index.base.direct_map.type == 0:  # there is none yet
+                index.base.make_direct_map()

@@ -1,0 +1,71 @@
+"""The vectors that lie over an index: what was added to it, and what of it is hidden."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+_FIRST_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What lies over an index at one revision; never changes.
+
+    Attributes:
+        revision: of the additions it was made from.
+        ids: int64 [n], added images.
+        vectors: float32 [n, d], unit rows.
+        hidden: int64 [h], ascending: images of the index that were removed.
+    """
+
+    revision: int
+    ids: np.ndarray
+    vectors: np.ndarray
+    hidden: np.ndarray
+
+
+class OverlayRows:
+    """Where overlays are made, by one thread at a time: rows are appended, earlier overlays keep theirs."""
+
+    def __init__(self, dim: int) -> None:
+        self._ids = np.empty(_FIRST_ROWS, np.int64)
+        self._vectors = np.empty((_FIRST_ROWS, dim), np.float32)
+        self._count = 0
+        self._hidden: set[int] = set()
+
+    def append(self, ids: list[int], vectors: list[np.ndarray]) -> None:
+        """Put images on top, float32 [d] each."""
+        if not ids:
+            return
+        end = self._count + len(ids)
+        if end > len(self._ids):
+            self._move(np.arange(self._count), 2 * end)
+        self._ids[self._count : end] = ids
+        self._vectors[self._count : end] = vectors
+        self._count = end
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """Take images away; unknown ones are left alone."""
+        staying = np.flatnonzero(~np.isin(self._ids[: self._count], list(ids)))
+        if len(staying) < self._count:
+            self._move(staying, len(self._ids))
+
+    def hide(self, ids: Iterable[int]) -> None:
+        """Hide images of the index."""
+        self._hidden.update(ids)
+
+    def unhide(self, ids: Iterable[int]) -> None:
+        """Show images of the index again; unknown ones are left alone."""
+        self._hidden.difference_update(ids)
+
+    def overlay(self, revision: int) -> Overlay:
+        """What is there now."""
+        hidden = np.array(sorted(self._hidden), np.int64)
+        return Overlay(revision, self._ids[: self._count], self._vectors[: self._count], hidden)
+
+    def _move(self, rows: np.ndarray, room: int) -> None:
+        """Copy these rows to the head of new arrays; overlays go on with the old ones."""
+        ids, vectors = np.empty(room, np.int64), np.empty((room, self._vectors.shape[1]), np.float32)
+        ids[: len(rows)], vectors[: len(rows)] = self._ids[rows], self._vectors[rows]
+        self._ids, self._vectors, self._count = ids, vectors, len(rows)

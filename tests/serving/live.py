@@ -1,0 +1,64 @@
+"""A small registry whose versions hold real pictures, with the originals behind them."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import faiss
+import numpy as np
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.registry.workspace import make_sources
+from tests.retrieval.models import DIM, pictures, tiny_card, write_model
+from udml.data.identity import image_id
+from udml.data.shards import ShardWriter
+from udml.files import write_json
+from udml.pixels import decode
+from udml.registry import store
+from udml.retrieval.embedder import Embedder
+from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, IndexInfo
+from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def files(count: int, seed: int, prefix: str = "new") -> list[tuple[str, bytes, str | None]]:
+    """`count` different pictures as (source, bytes, label)."""
+    images = pictures(count, seed)
+    return [(f"{prefix}/{row:03d}.png", png(image), f"label-{row % 3}") for row, image in enumerate(images)]
+
+
+def make_version(
+    root: Path,
+    stored: list[tuple[str, bytes, str | None]],
+    seed: int = 0,
+    no_match_below: float | None = None,
+) -> str:
+    """Put files into data/, index them by a model made from `seed`, register and promote that."""
+    place = root / f"made-{len(store.version_names(root / 'models'))}"
+    place.mkdir(parents=True)
+    sources = make_sources(place, seed)
+    sources.params.write_text((ROOT / "params.yaml").read_text())
+    write_model(sources.model, tiny_card(model_version=f"{seed:016x}"), seed)
+    embedder = Embedder(sources.model, threads=1)
+    items = []
+    with ShardWriter(root / "data") as writer:
+        for position, (source, data, label) in enumerate(stored):
+            key, sha256 = image_id(source), hashlib.sha256(data).hexdigest()
+            where = writer.add(key, source, data)
+            items.append(IndexedItem(key, source, label, sha256, len(data), position, *where))
+    vectors = embedder.embed([decode(data, 40).pixels for _, data, _ in stored])
+    built = faiss.IndexIDMap2(faiss.IndexFlatIP(DIM))
+    built.add_with_ids(vectors, np.array([item.image_id for item in items]))
+    faiss.write_index(built, str(sources.index / INDEX_FILE))
+    write_items(sources.index / ITEMS_FILE, items)
+    info = IndexInfo(f"{seed:016x}", "data-0", "flat", DIM, len(items), 1.0, {}, no_match_below, 0.05)
+    write_json(sources.index / INFO_FILE, vars(info))
+    name = store.register(root / "models", sources).name
+    store.promote(root / "models", name, "")
+    return name

@@ -39,6 +39,7 @@ from udml.learning.labelfree import strong_view
 from udml.machine import usable_cores
 from udml.retrieval.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
 from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, ITEMS_COLUMNS, ITEMS_FILE, IndexInfo, search_base
+from udml.retrieval.reference import write_reference
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200
@@ -52,7 +53,7 @@ _VIEWS_SEED = 0
 
 
 def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> None:
-    """Write index.faiss, index.json and items.parquet to `out`.
+    """Write index.faiss, index.json, items.parquet and reference.parquet to `out`.
 
     Every catalogue row is indexed, whatever its split: people search all their pictures. Ids are the
     catalogue's image_ids. Embeddings survive a kill; the same inputs give the same index.
@@ -61,7 +62,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         exported: what the export stage wrote.
         prepared: what the prepare stage wrote.
         out: replaced as a whole.
-        params: sizes at which the kind of index changes, and the recall demanded.
+        params: sizes at which the kind of index changes, the recall demanded, the reference's size.
 
     Raises:
         UdmlError: if an input is missing or broken, or the recall demanded cannot be reached.
@@ -91,6 +92,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
     )
     with atomic_directory(out) as unfinished:
         _write(unfinished, built, info, catalog)
+        write_reference(unfinished, catalog, store, params.reference_images)
     shutil.rmtree(scratch)
 
 

@@ -330,6 +330,10 @@ def _add_models(commands: Commands) -> None:
     command.add_argument("--reason", default="", help="kept in the log")
     command = _add(actions, "verify", _models, "compare versions with what was registered")
     command.add_argument("names", nargs="*", help="v1, v2, ... or champion (default: all)")
+    command = _add(actions, "push", _models, "copy versions to the default DVC remote")
+    command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
+    command = _add(actions, "pull", _models, "copy versions from the default DVC remote, and verify them")
+    command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
     _add(actions, "log", _models, "what was registered, promoted and rolled back, and why")
 
 
@@ -351,5 +355,7 @@ def _models(options: argparse.Namespace) -> None:
             commands.rollback(paths.MODELS, options.reason)
         case "verify":
             commands.verify(paths.MODELS, options.names)
+        case "push" | "pull":
+            getattr(commands, options.action)(paths.MODELS, options.names)
         case "log":
             commands.show_log(paths.MODELS)

@@ -22,7 +22,8 @@ def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).mkdir()
         Repo.init(str(root / name), no_scm=True).close()
         (root / name / ".dvc" / "config").write_text(
-            "[core]\n    no_scm = true\n    remote = storage\n['remote \"storage\"']\n    url = ../../storage\n"
+            "[core]\n    no_scm = true\n    remote = storage\n"
+            "['remote \"storage\"']\n    url = ../../storage\n"
         )
     for seed in range(2):
         store.register(root / "here" / "models", make_sources(tmp_path_factory.mktemp("workspace"), seed))

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from udml.machine import usable_cores
 from udml.progress import progress
 
 Figures = dict[str, Any]
+T = TypeVar("T")
 
 
 def alternate(
@@ -38,13 +39,18 @@ def alternate(
     return found
 
 
-def report(work: Callable[[], Figures]) -> None:
-    """Time `work` and print its figures, with `seconds` and `peak_mib`, the most memory the process had."""
+def report(work: Callable[[], T], judge: Callable[[T], Figures]) -> None:
+    """Time `work` and print its figures, with `seconds` and `peak_mib`, the most memory the process had.
+
+    Args:
+        work: what is timed.
+        judge: makes figures of what it returned, outside the time and the memory.
+    """
     began = time.perf_counter()
-    figures = work()
+    result = work()
     seconds = time.perf_counter() - began
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib, **figures}))
+    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib, **judge(result)}))
 
 
 def machine() -> str:

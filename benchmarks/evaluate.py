@@ -14,6 +14,8 @@ Then udml's figures are compared, query by query, with a slow reference on a sub
 """
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.only:
         embedded = make(options.images)
-        report(lambda: CONTENDERS[options.only](embedded))
+        report(lambda: CONTENDERS[options.only](embedded), lambda figures: figures)
         return
     print(f"{machine()}; {options.images:,} images, {options.rounds} rounds\n")
     check_against_reference(make(options.images))
@@ -89,8 +91,10 @@ def _pml_same(embedded: Embedded) -> Figures:
         def requires_knn(self) -> list[str]:
             return [*super().requires_knn(), *(f"recall_at_{k}" for k in RECALL_AT)]
 
-    def recall_at(k: int):  # type: ignore[no-untyped-def]
-        def calculate(self, knn_labels, query_labels, not_lone_query_mask, **_):  # type: ignore[no-untyped-def]
+    def recall_at(k: int) -> Callable[..., float]:
+        def calculate(
+            self: Any, knn_labels: Any, query_labels: Any, not_lone_query_mask: Any, **_: Any
+        ) -> float:
             hits = knn_labels[not_lone_query_mask, :k] == query_labels[not_lone_query_mask, None]
             return hits.any(1).float().mean().item()
 
@@ -121,12 +125,10 @@ def _pml_nmi(embedded: Embedded) -> Figures:
     return {"nmi": _pml(AccuracyCalculator(include=("NMI",)), embedded)["NMI"]}
 
 
-def _pml(calculator: object, embedded: Embedded) -> dict[str, float]:
+def _pml(calculator: Any, embedded: Embedded) -> dict[str, float]:
     import torch
 
-    return calculator.get_accuracy(  # type: ignore[attr-defined]
-        torch.from_numpy(embedded.embeddings), torch.from_numpy(embedded.labels)
-    )
+    return calculator.get_accuracy(torch.from_numpy(embedded.embeddings), torch.from_numpy(embedded.labels))
 
 
 CONTENDERS = {
@@ -163,7 +165,7 @@ def check_against_reference(embedded: Embedded) -> None:
 
 
 def _slow(similarity: np.ndarray, labels: np.ndarray, query: int) -> dict[str, float]:
-    """The definitions, one neighbour at a time; another class goes first unless less similar by more than TIE."""
+    """The definitions, one neighbour at a time; of nearly equal ones (by TIE) another class goes first."""
     others = [row for row in range(len(labels)) if row != query]
     same = {row for row in others if labels[row] == labels[query]}
     key = {row: similarity[row] - np.float32(TIE) if row in same else similarity[row] for row in others}

@@ -14,19 +14,23 @@ from udml import __version__, paths
 from udml.errors import UdmlError
 
 if TYPE_CHECKING:
-    from udml.retrieval.embedder import EmbeddedFiles
+    from udml.retrieval.embedder import EmbeddedFiles, FileProblem
     from udml.serving.engine import Searcher
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int | None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for an error the user can mend, 130 when interrupted."""
+    """Run one command; returns the exit status.
+
+    0, 1 for an error the user can mend, 130 when interrupted; `monitor` adds 3 for drift and 4 for too
+    few images.
+    """
     _respect_privacy()
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except UdmlError as error:
         print(f"udml: {error}", file=sys.stderr)
         return 1
@@ -43,7 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `udml search ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
 
 
 def _respect_privacy() -> None:
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_embed(commands)
     _add_search(commands)
     _add_report(commands)
+    _add_monitor(commands)
     _add_models(commands)
     return parser
 
@@ -223,10 +227,11 @@ def _embed(options: argparse.Namespace) -> None:
     import pyarrow as pa
 
     from udml.data.catalog import write_table
+    from udml.files import image_files
     from udml.retrieval.embedder import Embedder, embed_files
 
     embedder = Embedder(paths.MODEL)
-    embedded = embed_files(embedder, _image_files(options.paths))
+    embedded = embed_files(embedder, image_files(options.paths))
     _name_problems(embedded)
     vectors = pa.FixedSizeListArray.from_arrays(embedded.vectors.ravel(), embedder.card.embedding_dim)
     table = pa.table({"path": [str(path) for path in embedded.paths], "embedding": vectors})
@@ -244,9 +249,11 @@ def _add_search_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("paths", nargs="+", type=Path, help="image files or folders to search with")
     command.add_argument("-k", type=_at_least_one, default=8, help="how many neighbours (default: 8)")
     command.add_argument("--all", action="store_true", help="show neighbours that are no match, too")
-    command.add_argument(
-        "--version", metavar="NAME", help="search with a registered version: champion, v1, v2, ..."
-    )
+    _add_version_argument(command)
+
+
+def _add_version_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--version", metavar="NAME", help="use a registered version: champion, v1, v2, ...")
 
 
 def _searcher(options: argparse.Namespace) -> "Searcher":
@@ -259,10 +266,10 @@ def _searcher(options: argparse.Namespace) -> "Searcher":
 
 
 def _search(options: argparse.Namespace) -> None:
-    from udml.files import atomic_path
+    from udml.files import atomic_path, image_files
     from udml.serving.search_page import strip_jpeg
 
-    queries = _image_files(options.paths)
+    queries = image_files(options.paths)
     if options.picture and len(queries) != 1:
         raise UdmlError(f"--picture is for one query, these are {len(queries)}", "use `udml report` for many")
     searcher = _searcher(options)
@@ -289,14 +296,37 @@ def _add_report(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from udml.files import image_files
     from udml.serving.search_page import write_search_page
 
     searcher = _searcher(options)
-    embedded = searcher.embed(_image_files(options.paths))
+    embedded = searcher.embed(image_files(options.paths))
     _name_problems(embedded)
     threshold = None if options.all else searcher.no_match_below
     write_search_page(options.out, embedded, searcher, options.k, threshold)
     print(f"open {options.out.resolve().as_uri()}")
+
+
+def _add_monitor(commands: Commands) -> None:
+    command = _add(commands, "monitor", _monitor, "say whether new images drift from those the model knows")
+    command.add_argument("paths", nargs="+", type=Path, help="new image files or folders")
+    _add_version_argument(command)
+    command.add_argument(
+        "--out", type=Path, default=Path("drift.html"), help="page; numbers go to .json (default: drift.html)"
+    )
+    command.epilog = "exit status: 0 no drift, 3 drift, 4 too few images for a verdict, 1 an error"
+
+
+def _monitor(options: argparse.Namespace) -> int:
+    from udml.monitor.drift import Verdict
+    from udml.monitor.monitor import monitor_workspace
+    from udml.monitor.report import summary
+
+    finding = monitor_workspace(options.paths, options.version, options.out)
+    _name_left_out(finding.problems)
+    print(f"{finding.drift.verdict}: {summary(finding.drift)}")
+    print(f"open {options.out.resolve().as_uri()}")
+    return {Verdict.NO_DRIFT: 0, Verdict.DRIFT: 3, Verdict.TOO_FEW: 4}[finding.drift.verdict]
 
 
 def _at_least_one(text: str) -> int:
@@ -306,32 +336,20 @@ def _at_least_one(text: str) -> int:
     return value
 
 
-def _image_files(given: Sequence[Path]) -> list[Path]:
-    """Files as they are; of folders, every file below that is not hidden, sorted."""
-    found: list[Path] = []
-    for path in given:
-        if path.is_dir():
-            below = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
-            found += [path / p for p in sorted(below) if not any(part.startswith(".") for part in p.parts)]
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UdmlError(f"no such file or folder: {path}", "check the path")
-    if not found:
-        raise UdmlError(f"no files in {', '.join(map(str, given))}", "name a folder that holds images")
-    return found
-
-
 def _name_problems(embedded: "EmbeddedFiles") -> None:
     """Say which files were left out, and why.
 
     Raises:
         UdmlError: if that leaves none.
     """
-    for problem in embedded.problems:
-        print(f"left out {problem.path}: {problem.reason} ({problem.detail})", file=sys.stderr)
+    _name_left_out(embedded.problems)
     if not embedded.paths:
         raise UdmlError("none of these files is a usable image", "name pictures, or a folder of them")
+
+
+def _name_left_out(problems: "Sequence[FileProblem]") -> None:
+    for problem in problems:
+        print(f"left out {problem.path}: {problem.reason} ({problem.detail})", file=sys.stderr)
 
 
 # --- versions -------------------------------------------------------------------------------------
@@ -354,6 +372,10 @@ def _add_models(commands: Commands) -> None:
     command.add_argument("--reason", default="", help="kept in the log")
     command = _add(actions, "verify", _models, "compare versions with what was registered")
     command.add_argument("names", nargs="*", help="v1, v2, ... or champion (default: all)")
+    command = _add(actions, "push", _models, "copy versions to the default DVC remote")
+    command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
+    command = _add(actions, "pull", _models, "copy versions from the default DVC remote, and verify them")
+    command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
     _add(actions, "log", _models, "what was registered, promoted and rolled back, and why")
 
 
@@ -375,5 +397,7 @@ def _models(options: argparse.Namespace) -> None:
             commands.rollback(paths.MODELS, options.reason)
         case "verify":
             commands.verify(paths.MODELS, options.names)
+        case "push" | "pull":
+            getattr(commands, options.action)(paths.MODELS, options.names)
         case "log":
             commands.show_log(paths.MODELS)

@@ -150,10 +150,11 @@ class Index:
     min_recall_at_10: float
     recall_queries: int
     no_match_error: float
+    reference_images: int
 
     def __post_init__(self) -> None:
         _share(self, "min_recall_at_10", "no_match_error")
-        _positive(self, "recall_queries")
+        _positive(self, "recall_queries", "reference_images")
         if self.exact_below > self.hnsw_below:
             raise _invalid(self, "exact_below", "must be at most hnsw_below")
 
@@ -175,6 +176,24 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    """When new images count as drifted from those in the index."""
+
+    alarm_rate: float
+    permutations: int
+    min_images: int
+    max_images: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "alarm_rate", "permutations")
+        _share(self, "alarm_rate")
+        _within(self, "min_images", 2, self.max_images)
+        if self.alarm_rate * (self.permutations + 1) < 1:
+            raise _invalid(self, "permutations", "must be at least 1 / alarm_rate: fewer can never alarm")
+
+
+@dataclass(frozen=True)
 class Params:
     """The whole of `params.yaml`."""
 
@@ -184,6 +203,7 @@ class Params:
     export: Export
     index: Index
     evaluate: Evaluate
+    monitor: Monitor
 
 
 Section = TypeVar("Section")

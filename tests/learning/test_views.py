@@ -63,7 +63,9 @@ def test_views_are_turned_by_no_more_than_asked() -> None:
     halves[:, 51:] = 255  # the edge's direction tells the turn
 
     def turns(degrees: float) -> np.ndarray:
-        views = random_views([halves] * 60, 64, Variation((0.5, 0.9), degrees, 0, 0), [0])[:, 20:44, :, 0] > 127
+        views = (
+            random_views([halves] * 60, 64, Variation((0.5, 0.9), degrees, 0, 0), [0])[:, 20:44, :, 0] > 127
+        )
         edges = np.abs(np.diff(views.astype(int), axis=2)).argmax(axis=2)
         return np.degrees(np.arctan((edges[:, -1] - edges[:, 0]) / (views.shape[1] - 1)))
 

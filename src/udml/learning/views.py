@@ -84,7 +84,7 @@ def light_table(variation: Variation, rng: np.random.Generator) -> np.ndarray:
     """Another light as a table of grey levels, uint8 [3, 256]: exposure, tone curve and colour cast."""
     light, cast = variation.light_stops, variation.cast_stops
     gain = 2.0 ** (rng.uniform(-light, light) + rng.uniform(-cast, cast, 3))
-    tone = _LEVELS ** 2.0 ** rng.uniform(-light / 2, light / 2)
+    tone = _LEVELS**2.0 ** rng.uniform(-light / 2, light / 2)
     return np.clip(255 * gain[:, None] * tone, 0, 255).round().astype(np.uint8)
 
 

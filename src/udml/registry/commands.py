@@ -6,7 +6,7 @@ from typing import Any
 from udml import paths
 from udml.config import PARAMS_FILE
 from udml.files import read_json
-from udml.registry import compare, store
+from udml.registry import compare, remote, store
 from udml.registry.bundle import METRICS_FILE, Sources, read_bundle
 
 # the figure shown in the list: the first of these that a version has
@@ -78,6 +78,22 @@ def verify(models: Path, names: list[str]) -> None:
     for name in names or store.version_names(models):
         bundle = store.verify(models, store.version_directory(models, name).name)
         print(f"{bundle.name}: all {len(bundle.files)} files are what was registered")
+
+
+def push(models: Path, names: list[str]) -> None:
+    """Copy versions to the default DVC remote."""
+    opened = remote.open_remote(Path())
+    _say_copied(remote.push(models, opened, names), f"pushed to {opened.url}")
+
+
+def pull(models: Path, names: list[str]) -> None:
+    """Copy versions from the default DVC remote."""
+    opened = remote.open_remote(Path())
+    _say_copied(remote.pull(models, opened, names), f"pulled from {opened.url}")
+
+
+def _say_copied(names: list[str], what: str) -> None:
+    print(f"{what}: {', '.join(names) or 'nothing, both have the same versions'}")
 
 
 def show_log(models: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from udml.errors import UdmlError
-from udml.files import atomic_directory, sha256_file, sync, utc_now
+from udml.files import atomic_directory, files_below, sha256_file, sync, utc_now
 from udml.registry.bundle import (
     MANIFEST_FILE,
     Bundle,
@@ -53,6 +53,26 @@ def register(models: Path, sources: Sources, compacted_from: Bundle | None = Non
         with atomic_directory(models / VERSIONS / name) as building:
             bundle = write_bundle(building, name, sources, compacted_from)
         _append(models, "register", name, "", manifest_sha256=_manifest_sha256(models, name))
+    return bundle
+
+
+def adopt(models: Path, name: str, directory: Path) -> Bundle:
+    """Make `directory`, a version registered elsewhere, a version here; it is verified before it counts.
+
+    Raises:
+        UdmlError: if it is not what its manifest says, or there is a version of that name.
+    """
+    with _locked(models):
+        bundle = verify_bundle(directory)
+        if bundle.name != name or name in version_names(models):
+            raise UdmlError(
+                f"{directory} is {bundle.name}, and {name} is wanted or already there", "try again"
+            )
+        for path in files_below(directory):
+            path.chmod(0o444)
+        os.rename(directory, models / VERSIONS / name)
+        sync(models / VERSIONS)
+        _append(models, "register", name, "pulled", manifest_sha256=_manifest_sha256(models, name))
     return bundle
 
 

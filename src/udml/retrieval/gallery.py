@@ -15,6 +15,7 @@ from udml.model_card import ModelCard
 
 INDEX_FILE = "index.faiss"
 INFO_FILE = "index.json"
+REFERENCE_FILE = "reference.parquet"  # see udml.retrieval.reference, which needs pandas
 _REBUILD = "build the index again with `dvc repro index`"
 _direct_map_lock = threading.Lock()
 

@@ -16,9 +16,8 @@ from udml.data.catalog import ImageStore, write_table
 from udml.data.statistics import STATISTICS, image_statistics
 from udml.errors import UdmlError
 from udml.progress import progress
-from udml.retrieval.gallery import GalleryIndex, vectors_of
+from udml.retrieval.gallery import REFERENCE_FILE, GalleryIndex, vectors_of
 
-REFERENCE_FILE = "reference.parquet"
 _SEED = 0
 
 

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -180,7 +181,7 @@ def _arrays(
         return dict(np.load(kept))
     embedder = Embedder(Path("export") / MODEL_FILE)
     sizes = catalog[["width", "height"]].to_numpy()[rows]
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, change in CHANGES.items():
         vectors, statistics = [], []
         for start in progress(range(0, len(rows), 256), name):

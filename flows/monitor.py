@@ -1,6 +1,6 @@
-"""Do new images drift from what the champion knows? `udml monitor` as a Prefect flow.
+"""`udml monitor` as a Prefect flow: whether new images drift from what the champion knows.
 
-    python -m flows.monitor FOLDER
+    python -m flows.monitor FOLDER [VERSION [OUT]]
 
 runs it once, in this process. Another flow calls `drift_verdict` to decide whether to retrain.
 """
@@ -46,4 +46,4 @@ def drift_verdict(path: Path, version: str = CHAMPION, out: Path = Path("drift.h
 
 
 if __name__ == "__main__":
-    monitor(*sys.argv[1:2])
+    monitor(*sys.argv[1:])

@@ -1,51 +1,24 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.conftest import ROOT
-from tests.retrieval.fakes import write_prepared
-from tests.retrieval.models import pictures, tiny_card, write_model
+from tests.monitor.workspace import make_workspace, save
+from tests.retrieval.models import pictures
 from udml.cli import main
-from udml.config import load_params
-from udml.data.catalog import SUMMARY_FILE
 from udml.errors import UdmlError
-from udml.files import write_json
-from udml.retrieval.index import index
-
-COUNT = 120
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Model, index and settings where the commands look for them."""
-    root = tmp_path_factory.mktemp("workspace")
-    prepared = write_prepared(
-        root / "artifacts" / "prepare", pictures(COUNT), [None] * COUNT, ["train"] * COUNT
-    )
-    write_json(prepared / SUMMARY_FILE, {"data_version": "a" * 16})
-    write_model(root / "artifacts" / "export" / "model.onnx", tiny_card())
-    (root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    before = Path.cwd()
-    os.chdir(root)
-    index(Path("artifacts/export"), Path("artifacts/prepare"), Path("artifacts/index"), load_params().index)
-    os.chdir(before)
-    return root
+    return make_workspace(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(autouse=True)
 def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace)
-
-
-def save(folder: Path, images: list[np.ndarray]) -> Path:
-    folder.mkdir(parents=True)
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{number:03d}.png")
-    return folder
 
 
 def test_more_of_the_same_is_no_drift_and_broken_files_are_listed(tmp_path: Path, capsys) -> None:
@@ -98,9 +71,7 @@ def test_the_strangest_image_comes_first(tmp_path: Path) -> None:
     assert any(remark.startswith("brightness 0, usually") for remark in first["remarks"])
 
 
-def test_a_version_can_be_asked_and_an_unknown_one_is_named(workspace: Path, tmp_path: Path, capsys) -> None:
-    for name in ("dvc.lock", "artifacts/metrics.json"):
-        (workspace / name).write_text("{}")
+def test_a_version_can_be_asked_and_an_unknown_one_is_named(tmp_path: Path, capsys) -> None:
     assert main(["models", "register"]) == 0
     folder = save(tmp_path / "new", pictures(30, seed=5))
     assert main(["monitor", str(folder), "--version", "v1", "--out", str(tmp_path / "drift.html")]) == 0

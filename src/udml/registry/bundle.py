@@ -14,6 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from udml import paths
 from udml.errors import UdmlError
 from udml.files import files_below, read_json, sha256_file, write_json
 
@@ -69,8 +70,25 @@ class Sources:
     lock: Path
 
 
-def write_bundle(directory: Path, name: str, sources: Sources) -> Bundle:
+def workspace_sources(workspace: Path = Path()) -> Sources:
+    """The files of a workspace in which the pipeline ran."""
+    return Sources(
+        workspace / paths.MODEL,
+        workspace / paths.INDEXED,
+        workspace / paths.METRICS,
+        workspace / PARAMS_FILE,
+        workspace / LOCK_FILE,
+    )
+
+
+def write_bundle(directory: Path, name: str, sources: Sources, revision: str | None = None) -> Bundle:
     """Copy the sources into the empty `directory` and describe them there. The caller syncs them to disk.
+
+    Args:
+        directory: of the version.
+        name: of the version.
+        sources: what to copy.
+        revision: git revision that they were made from; default that of the working directory.
 
     Raises:
         UdmlError: if a source is missing, or the index was made by another model.
@@ -95,7 +113,7 @@ def write_bundle(directory: Path, name: str, sources: Sources) -> Bundle:
         model_version=card.model_version,
         data_version=info.data_version,
         images=info.count,
-        git_revision=git_revision(),
+        git_revision=git_revision() if revision is None else revision,
         protocol=card.protocol,
         files=files,
     )

@@ -1,6 +1,5 @@
 """A workspace with the pipeline's own graph whose stages take a moment each, and ways to retrain it."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.pipeline import commit, environment, run
-from udml.registry import store
-from udml.registry.lease import LEASE_FILE
+from udml.files import write_json
+from udml.registry import lease, store
 
 
 def make_standin(workspace: Path, real: tuple[str, ...] = ()) -> Path:
@@ -35,9 +35,10 @@ def make_standin(workspace: Path, real: tuple[str, ...] = ()) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["evaluate"]["bootstrap_samples"] = 200
     (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    shutil.copytree(ROOT / "flows", workspace / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     (workspace / "code").mkdir()
     (workspace / "code" / "learning.txt").write_text("code")
-    (workspace / ".gitignore").write_text("/.scratch/\n/models/\n")
+    (workspace / ".gitignore").write_text("/.scratch/\n/models/\n__pycache__/\n")
     run(workspace, "git", "init", "-q")
     run(workspace, "dvc", "init", "-q")
     shutil.copy(ROOT / ".dvc" / "config", workspace / ".dvc" / "config")
@@ -98,16 +99,25 @@ def paused_retrain(
 
 def an_hour_passes(models: Path) -> None:
     """As far as the lease can tell: the last heartbeat becomes an hour old, as after a jump of the clock."""
-    path = models / LEASE_FILE
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"heartbeat": record["heartbeat"] - 3600}))
+    with lease._locked(models):
+        record = lease.read_lease(models)
+        assert record is not None
+        older = replace(record, heartbeat=record.heartbeat - 3600)
+        write_json(models / lease.LEASE_FILE, asdict(older))
 
 
 def assert_nothing_left(workspace: Path) -> None:
     """No copy, no lease, no process, and git sees no change that was not there."""
     assert not list((workspace / ".scratch" / "retrain").glob("*"))
-    assert json.loads((workspace / "models" / LEASE_FILE).read_text())["holder"] == ""
+    assert_lease_is_free(workspace / "models")
     assert not processes_in(workspace / ".scratch")
+
+
+def assert_lease_is_free(models: Path) -> None:
+    """Given back, not merely expired."""
+    record = lease.read_lease(models)
+    assert record is not None
+    assert record.holder == ""
 
 
 def processes_in(directory: Path) -> list[str]:

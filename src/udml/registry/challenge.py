@@ -23,7 +23,7 @@ from udml.registry.bundle import MODEL_FILE, workspace_sources
 from udml.registry.gate import TITLES, Decision, Measured, decide
 from udml.registry.lease import Lease, require_held
 from udml.retrieval.evaluate import compare_with
-from udml.retrieval.evaluation import LEAVE_ONE_OUT, Evaluation
+from udml.retrieval.evaluation import LEAVE_ONE_OUT, Evaluation, ModelEvaluation
 from udml.retrieval.intervals import Estimate
 from udml.retrieval.report_pictures import contact_sheet
 
@@ -115,11 +115,11 @@ def conclude(models: Path, workspace: Path, lease: Lease, revision: str) -> str:
 def _decide(
     metrics: dict[str, Any], evaluation: Evaluation | None, champion: str, params: Params
 ) -> Decision:
-    ranks = [metrics[kind][_LABEL_FREE][_EFFECTIVE_RANK] for kind in ("trained", "frozen")]
+    rank, frozen_rank = (metrics[kind][_LABEL_FREE][_EFFECTIVE_RANK] for kind in ("trained", "frozen"))
     return decide(
         against_frozen(metrics, params.retrain),
         against_champion(evaluation, champion, params.retrain) if evaluation else None,
-        judge(*ranks, params.train.min_effective_rank_share),
+        judge(rank, frozen_rank, params.train.min_effective_rank_share),
         params.retrain,
     )
 
@@ -135,8 +135,9 @@ def against_frozen(metrics: dict[str, Any], params: Retrain) -> Measured:
 def against_champion(evaluation: Evaluation, name: str, params: Retrain) -> Measured:
     """What an evaluation whose `frozen` is the champion says of the two."""
     protocol, metric = _ruler(LEAVE_ONE_OUT in evaluation.trained.scores, params)
-    values = [_estimate(model, protocol, metric).value for model in (evaluation.trained, evaluation.frozen)]
-    return Measured(name, metric, *values, evaluation.differences[protocol][metric])
+    challenger = _estimate(evaluation.trained, protocol, metric).value
+    other = _estimate(evaluation.frozen, protocol, metric).value
+    return Measured(name, metric, challenger, other, evaluation.differences[protocol][metric])
 
 
 def _ruler(labelled: bool, params: Retrain) -> tuple[str, str]:
@@ -144,7 +145,7 @@ def _ruler(labelled: bool, params: Retrain) -> tuple[str, str]:
     return (LEAVE_ONE_OUT, params.metric) if labelled else (_LABEL_FREE, params.label_free_metric)
 
 
-def _estimate(model: Any, protocol: str, metric: str) -> Estimate:
+def _estimate(model: ModelEvaluation, protocol: str, metric: str) -> Estimate:
     return model.label_free[metric] if protocol == _LABEL_FREE else model.scores[protocol].estimates[metric]
 
 

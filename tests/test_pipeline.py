@@ -105,7 +105,6 @@ def test_a_clone_pulls_data_results_and_versions_from_a_remote(
     run(finished, "dvc", "push", "-q")
     run(finished, "udml", "models", "push")
     run(tmp_path, "git", "clone", "-q", str(finished), str(clone))
-    (clone / "src").symlink_to((finished / "src").resolve())
     for command in remote:
         run(clone, *command)
     assert "pulled" in run(clone, "udml", "data", "ensure").stdout

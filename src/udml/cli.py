@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_monitor(commands)
     _add_models(commands)
+    _add(commands, "retrain", _retrain, "train on what is new, and promote the result if it is better")
     return parser
 
 
@@ -359,6 +360,7 @@ def _add_models(commands: Commands) -> None:
     models = commands.add_parser("models", help="keep versions of what serves; promote one, or go back")
     actions = models.add_subparsers(required=True, metavar="ACTION", dest="action")
     _add(actions, "register", _models, "keep the workspace's model, index and figures as a version")
+    _add(actions, "challenge", _models, "say whether the workspace's model would be promoted, and why")
     _add(actions, "list", _models, "the versions; * marks the champion")
     command = _add(actions, "show", _models, "what a version is, and its files")
     command.add_argument("name", help="v1, v2, ... or champion")
@@ -383,8 +385,8 @@ def _models(options: argparse.Namespace) -> None:
     from udml.registry import commands
 
     match options.action:
-        case "register":
-            commands.register(paths.MODELS)
+        case "register" | "challenge":
+            getattr(commands, options.action)(paths.MODELS)
         case "list":
             commands.show_list(paths.MODELS)
         case "show":
@@ -395,9 +397,18 @@ def _models(options: argparse.Namespace) -> None:
             commands.promote(paths.MODELS, options.name, options.reason)
         case "rollback":
             commands.rollback(paths.MODELS, options.reason)
-        case "verify":
-            commands.verify(paths.MODELS, options.names)
-        case "push" | "pull":
+        case "verify" | "push" | "pull":
             getattr(commands, options.action)(paths.MODELS, options.names)
         case "log":
             commands.show_log(paths.MODELS)
+
+
+def _retrain(options: argparse.Namespace) -> None:
+    from udml.processes import run_command
+    from udml.registry.changes import check_for_news
+
+    # with a Prefect server at hand, a run that finds nothing new is recorded there too
+    if "PREFECT_API_URL" not in os.environ and (said := check_for_news(Path())):
+        print(said)
+        return
+    run_command([sys.executable, "-m", "flows.retrain"], print)

@@ -196,6 +196,21 @@ class Monitor:
 
 
 @dataclass(frozen=True)
+class Retrain:
+    """What a challenger must show before it serves. Differences of shares, 0..1."""
+
+    metric: str
+    label_free_metric: str
+    min_gain_over_frozen: float
+    max_loss_to_champion: float
+
+    def __post_init__(self) -> None:
+        _one_of(self, "metric", ("map_at_r", "r_precision", "recall_at_1"))
+        _one_of(self, "label_free_metric", ("found_again_mrr", "found_again_at_1"))
+        _share(self, "min_gain_over_frozen", "max_loss_to_champion")
+
+
+@dataclass(frozen=True)
 class Params:
     """The whole of `params.yaml`."""
 
@@ -206,6 +221,7 @@ class Params:
     index: Index
     evaluate: Evaluate
     monitor: Monitor
+    retrain: Retrain
 
 
 Section = TypeVar("Section")

@@ -73,7 +73,8 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
             reference = old / INDEX_DIRECTORY / REFERENCE_FILE
             if reference.exists():  # what the model was trained on stays what it was
                 shutil.copyfile(reference, index / REFERENCE_FILE)
-            new = store.register(models, _sources(old, index), compacted_from=read_bundle(old))
+            made = read_bundle(old)
+            new = store.register(models, _sources(old, index), made.git_revision, made.name)
     reason = f"{len(overlay.ids)} added and {len(overlay.hidden)} removed images folded into {old.name}"
     return store.promote(models, new.name, reason, instead_of=old.name)
 

@@ -4,6 +4,7 @@ Heavy imports live inside the commands, so that `udml --help` answers at once.
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `udml search ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"udml: no room to write: {error}\n  -> free some space, then run it again", file=sys.stderr)
+        return 1
     return 0
 
 

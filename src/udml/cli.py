@@ -355,4 +355,7 @@ def _retrain(options: argparse.Namespace) -> None:
     if "PREFECT_API_URL" not in os.environ and (said := check_for_news(Path())):
         print(said)
         return
-    run_command([sys.executable, "-m", "flows.retrain"], print)
+    try:
+        run_command([sys.executable, "-m", "flows.retrain"], print)
+    except RuntimeError:  # its lines were printed as they came
+        raise UdmlError("nothing was retrained; why is said above", "see docs/retraining.md") from None

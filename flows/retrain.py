@@ -30,6 +30,7 @@ STAGE_TIMEOUT_SECONDS = 24 * 3600
 TRANSFER_TIMEOUT_SECONDS = 6 * 3600
 CHALLENGE_TIMEOUT_SECONDS = 6 * 3600
 PULL_RETRY_SECONDS = [5, 20]
+_SKIPPED = "Skipped"
 
 
 @flow(name="retrain", log_prints=True)
@@ -41,7 +42,7 @@ def retrain() -> State[Any]:
         with lease.hold(models) as held, workspace.own_copy(source, held.holder) as copy:
             return _retrain_in(copy, models, held, git_revision())
     except lease.LeaseTaken as taken:
-        return Completed(name="Skipped", message=str(taken))
+        return Completed(name=_SKIPPED, message=str(taken))
 
 
 def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> State[Any]:
@@ -55,7 +56,8 @@ def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> S
         lease.require_held(held)
         run_stage.with_options(name=name)(name, copy)
     challenge_champion(copy)
-    return conclude(models, copy, held, revision)
+    name, message = conclude(models, copy, held, revision)
+    return Completed(name=name, message=message)
 
 
 @task(timeout_seconds=TRANSFER_TIMEOUT_SECONDS)
@@ -121,13 +123,13 @@ def challenge_champion(copy: Path) -> None:
 
 
 @task
-def conclude(models: Path, copy: Path, held: lease.Lease, revision: str) -> State[Any]:
-    """Register the challenger, and promote or refuse it."""
+def conclude(models: Path, copy: Path, held: lease.Lease, revision: str) -> tuple[str, str]:
+    """Register the challenger, and promote or refuse it; returns which, and why."""
     from udml.registry import challenge
 
     judged = challenge.read_challenge(copy)
     version = challenge.conclude(models, copy, held, revision)
-    return Completed(name="Promoted" if judged.promote else "Refused", message=f"{version} {judged.reason}")
+    return "Promoted" if judged.promote else "Refused", f"{version} {judged.reason}"
 
 
 def stage_names(dvc_yaml: Path) -> list[str]:
@@ -141,7 +143,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the lease is released
     state = retrain(return_state=True)
     print(f"{state.name}: {state.message}")
-    return 0 if state.is_completed() else 1
+    return 0 if state.is_completed() and state.name != _SKIPPED else 1
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Heavy imports live inside the commands, so that `udml --help` answers at once.
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -47,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `udml search ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"udml: no room to write: {error}\n  -> free some space, then run it again", file=sys.stderr)
+        return 1
 
 
 def _respect_privacy() -> None:
@@ -411,4 +417,7 @@ def _retrain(options: argparse.Namespace) -> None:
     if "PREFECT_API_URL" not in os.environ and (said := check_for_news(Path())):
         print(said)
         return
-    run_command([sys.executable, "-m", "flows.retrain"], print)
+    try:
+        run_command([sys.executable, "-m", "flows.retrain"], print)
+    except RuntimeError:  # its lines were printed as they came
+        raise UdmlError("nothing was retrained; why is said above", "see docs/retraining.md") from None

@@ -11,10 +11,9 @@ from pathlib import Path
 import yaml
 
 from udml import paths
-from udml.config import PARAMS_FILE
 from udml.errors import UdmlError
 from udml.registry import store
-from udml.registry.bundle import LOCK_FILE
+from udml.registry.bundle import LOCK_FILE, PARAMS_FILE
 from udml.registry.lease import hold
 from udml.registry.workspace import own_copy, take_over_leftovers
 
@@ -47,10 +46,7 @@ def nothing_new(workspace: Path, models: Path) -> str:
         models: the registry.
     """
     for name, words in _judged_versions(workspace, models):
-        lock = store.version_directory(models, name) / LOCK_FILE
-        if not lock.exists():
-            raise UdmlError(f"{name} is incomplete: there is no {lock}", "`udml models verify` tells more")
-        shutil.copyfile(lock, workspace / LOCK_FILE)
+        shutil.copyfile(_bundled(models, name, LOCK_FILE), workspace / LOCK_FILE)
         if _is_up_to_date(workspace):
             return f"nothing new: data, settings and code are those of {name}, {words}"
     return ""
@@ -68,13 +64,20 @@ def _judged_versions(workspace: Path, models: Path) -> list[tuple[str, str]]:
         return found
     if verdicts[-1]["event"] == "promote":
         return [*found, (newest, f"which was champion before; `udml models promote {newest}` brings it back")]
-    if _thresholds(workspace) != _thresholds(store.version_directory(models, newest)):
+    if _thresholds(workspace / PARAMS_FILE) != _thresholds(_bundled(models, newest, PARAMS_FILE)):
         return found
     return [*found, (newest, f"which was {verdicts[-1]['reason']}")]
 
 
-def _thresholds(directory: Path) -> object:
-    return yaml.safe_load((directory / PARAMS_FILE).read_text()).get("retrain")
+def _bundled(models: Path, name: str, file: str) -> Path:
+    path = store.version_directory(models, name) / file
+    if not path.exists():
+        raise UdmlError(f"{name} is incomplete: there is no {path}", "`udml models verify` tells more")
+    return path
+
+
+def _thresholds(params: Path) -> object:
+    return yaml.safe_load(params.read_text()).get("retrain")
 
 
 def _is_up_to_date(workspace: Path) -> bool:

@@ -79,7 +79,7 @@ def make_vectors(directory: Path, images: int) -> tuple[list[np.ndarray], Path]:
     directory.mkdir(parents=True, exist_ok=True)
     chunks = []
     for number, start in enumerate(range(0, images, CHUNK_ROWS)):
-        path = directory / f"vectors-{number:04d}.npy"
+        path = directory / f"vectors-{images}-{number:04d}.npy"
         if not path.exists():
             things = np.random.default_rng([1, number]).integers(0, images // PER_THING, CHUNK_ROWS)
             with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -127,6 +127,7 @@ def _build(made: Path, kind: str, vectors: list[np.ndarray], queries: Path, min_
     write_index(
         made,
         built,
+        vectors,
         info,
         (IndexedItem(int(i), f"{i}.jpg", None, f"{i:064x}", 10**5, p, 0, 0) for p, i in enumerate(ids)),
     )
@@ -226,7 +227,7 @@ def _resident_mib() -> int:
 
 def _print(made: Path, measured: dict[str, Any]) -> None:
     built, info = read_json(made / "build.json"), read_json(made / "index.json")
-    size_mib = sum(path.stat().st_size for path in made.glob("i*.*")) // 2**20
+    size_mib = sum(path.stat().st_size for path in made.glob("[iv]*.*")) // 2**20
     alone, changed = measured["alone"], measured["changed"]
     print(f"{info['count']:,} x {info['dim']}, {info['kind']} {info['search_parameters']}, {THREADS} threads")
     print(f"built in {built['seconds']:.0f} s on {built['cores']} cores, peak {built['peak_mib']:,} MiB")

@@ -13,6 +13,10 @@ from udml.errors import UdmlError
 from udml.pixels import Reason, Undecodable
 
 MEDIA_TYPE = "application/problem+json"
+_SENTENCES = {
+    404: "there is nothing here; /openapi.json lists what there is",
+    405: "what is here does not take this method; /openapi.json lists what it takes",
+}
 log = logging.getLogger(__name__)
 
 
@@ -82,7 +86,8 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
 async def _of_http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return problem_response(Problem(error.status_code, code, str(error.detail), error.headers))
+    sentence = _SENTENCES.get(error.status_code, str(error.detail))
+    return problem_response(Problem(error.status_code, code, sentence, error.headers))
 
 
 async def _of_engine(_: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,6 @@
 """What several routes have in common: who may call, which version answers, what OpenAPI says."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response, Security
@@ -47,7 +47,7 @@ CurrentVersion = Annotated[OpenVersion, Depends(_version)]
 IdInPath = Annotated[schemas.Id, Path(alias="id")]
 
 
-def problems(*statuses: int) -> Mapping[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI of the answers that any route, and this one, may give instead."""
     content = {MEDIA_TYPE: {"schema": schemas.ProblemBody.model_json_schema()}}
     return {

@@ -39,21 +39,21 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    with _listening(settings.host, settings.port) as listener, _quiet_signals():
+    with _listen(settings.host, settings.port) as listener, _quiet_signals():
         host, port = listener.getsockname()[:2]
         print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
         uvicorn.Server(config).run(sockets=[listener])
 
 
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            yield listener
-    except OSError as error:
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_MAX_CONNECTIONS)  # whoever reads the address may connect at once
+        return listener
+    except (OSError, OverflowError) as error:
         raise UdmlError(
             f"cannot listen on {host} port {port}: {error}", "choose another with --host and --port"
         ) from error

@@ -8,8 +8,8 @@ const RETRIES = 4; // of what is refused because the service is busy
 
 const state = {
   key: sessionStorage.getItem("udml-key"),
-  file: null, // the picture that was sent, or
-  item: null, // the image of the collection that was asked with
+  file: null, // the picture that was sent last
+  item: null, // the image of the collection that is asked with instead
   neighbours: [],
   k: STEP,
   service: null, // what /v1/version says
@@ -115,7 +115,7 @@ function card(item) {
   picture.setAttribute("aria-label", `Search with ${called(item)}${score}`);
   picture.onclick = () => (location.hash = `like=${item.id}`);
   show(picture.firstElementChild, item.id);
-  element.querySelector(".name").textContent = `\u2068${item.source}\u2069`;
+  element.querySelector(".name").textContent = item.source.split("/").at(-1);
   element.querySelector(".name").title = item.source;
   element.querySelector(".label").textContent = item.label ?? "";
   if (score) {
@@ -157,7 +157,7 @@ function preview(address, name) {
     ? "Drop a picture here, paste one, or"
     : "Drop or paste another picture, or";
   at("query-name").textContent = name;
-  at("add").hidden = !(state.file && mayWrite());
+  at("add").hidden = !state.file || Boolean(state.item) || !mayWrite();
   at("add").disabled = false;
   if (address) at("preview").src = address;
   else if (state.item) show(at("preview"), state.item.id);
@@ -166,14 +166,14 @@ function preview(address, name) {
 
 function searchWithFile(file) {
   Object.assign(state, { file, item: null, k: STEP });
-  if (location.hash !== "#search") history.pushState(null, "", "#search");
+  if (!["", "#search"].includes(location.hash)) history.pushState(null, "", "#search");
   markView("search");
   preview(URL.createObjectURL(file), file.name || "a pasted picture");
   search();
 }
 
 async function searchWithItem(id) {
-  Object.assign(state, { file: null, k: STEP });
+  state.k = STEP;
   const signal = clear();
   try {
     state.item = (await ask(`v1/items/${id}`, { signal })).item;
@@ -208,12 +208,10 @@ async function search() {
 function applyThreshold() {
   const lowest = Number(at("threshold").value);
   at("threshold-value").textContent = lowest.toFixed(2);
+  const passes = (hit) => lowest === 0 || hit.similarity >= lowest; // at its left end it hides nothing
   const cards = at("grid").children;
-  let shown = 0;
-  state.neighbours.forEach((hit, position) => {
-    cards[position].hidden = hit.similarity < lowest;
-    shown += hit.similarity >= lowest;
-  });
+  state.neighbours.forEach((hit, position) => (cards[position].hidden = !passes(hit)));
+  const shown = state.neighbours.filter(passes).length;
   const all = state.neighbours.length;
   const heading = shown === all ? plural(all, "neighbour", "neighbours") : `${shown} of ${plural(all, "neighbour", "neighbours")}`;
   at("results-heading").textContent = heading;
@@ -310,6 +308,9 @@ function askForKey(why) {
   if (!at("key-dialog").open) at("key-dialog").showModal();
 }
 
+for (const button of at("key-form").querySelectorAll("[type=button]")) { // Enter is for the other one
+  button.onclick = () => at("key-dialog").close(button.value);
+}
 at("key-dialog").onclose = () => {
   const choice = at("key-dialog").returnValue;
   if (choice === "use" && at("key").value.trim()) {
@@ -339,7 +340,7 @@ function route() {
   if (view === "browse") browse();
   else if (view === "group") openGroup(Number(value));
   else if (view === "like") searchWithItem(value);
-  else if (state.file) { preview(URL.createObjectURL(state.file), state.file.name); search(); }
+  else if (state.file) searchWithFile(state.file);
   else {
     state.item = null;
     preview(null, "");

@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_preset(commands)
     for name, (run, help_text) in _STAGES.items():
-        _add(commands, name, run, f"stage: {help_text}")
+        command = _add(commands, name, run, f"stage: {help_text}")
+        if name == "index":
+            _add_index_actions(command)
     _add_embed(commands)
     _add_search(commands)
     _add_report(commands)
@@ -183,6 +185,33 @@ _STAGES: dict[str, tuple[Command, str]] = {
 }
 
 
+def _add_index_actions(command: argparse.ArgumentParser) -> None:
+    """`udml index` alone is the stage; with an action it changes what the champion searches."""
+    actions = command.add_subparsers(metavar="ACTION", dest="action")
+    add = _add(actions, "add", _change_index, "add images to the champion's collection, without training")
+    add.add_argument("paths", nargs="+", type=Path, help="image files or folders")
+    remove = _add(actions, "remove", _change_index, "remove images from the champion's collection")
+    remove.add_argument(
+        "names", nargs="+", metavar="ID|SOURCE", help="ids, or paths inside the imported folder"
+    )
+    compact = _add(actions, "compact", _change_index, "fold what was added and removed into a new champion")
+    compact.add_argument(
+        "--min-share", type=float, default=0.0, help="only if at least this share has changed (default: 0)"
+    )
+
+
+def _change_index(options: argparse.Namespace) -> None:
+    from udml.serving import index_commands
+
+    match options.action:
+        case "add":
+            index_commands.add(options.paths)
+        case "remove":
+            index_commands.remove(options.names)
+        case "compact":
+            index_commands.compact(options.min_share)
+
+
 # --- uses -----------------------------------------------------------------------------------------
 
 
@@ -216,6 +245,7 @@ def _add_search(commands: Commands) -> None:
 def _add_search_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("paths", nargs="+", type=Path, help="image files or folders to search with")
     command.add_argument("-k", type=_at_least_one, default=8, help="how many neighbours (default: 8)")
+    command.add_argument("--all", action="store_true", help="show neighbours that are no match, too")
     command.add_argument(
         "--version", metavar="NAME", help="search with a registered version: champion, v1, v2, ..."
     )
@@ -240,8 +270,12 @@ def _search(options: argparse.Namespace) -> None:
     searcher = _searcher(options)
     embedded = searcher.embed(queries)
     _name_problems(embedded)
-    for query, hits in zip(embedded.paths, searcher.neighbours(embedded.vectors, options.k), strict=True):
+    threshold = None if options.all else searcher.no_match_below
+    found = searcher.neighbours(embedded.vectors, options.k, threshold)
+    for query, hits in zip(embedded.paths, found, strict=True):
         print(query)
+        if not hits:
+            print(f"      no match: nothing is as similar as {threshold:.4f} (--all shows the nearest)")
         for rank, hit in enumerate(hits, 1):
             print(f"{rank:4}  {hit.similarity:.4f}  {hit.source}" + (f"  [{hit.label}]" if hit.label else ""))
         if options.picture:
@@ -262,7 +296,8 @@ def _report(options: argparse.Namespace) -> None:
     searcher = _searcher(options)
     embedded = searcher.embed(_image_files(options.paths))
     _name_problems(embedded)
-    write_search_page(options.out, embedded, searcher, options.k)
+    threshold = None if options.all else searcher.no_match_below
+    write_search_page(options.out, embedded, searcher, options.k, threshold)
     print(f"open {options.out.resolve().as_uri()}")
 
 

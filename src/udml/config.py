@@ -139,15 +139,16 @@ class Export:
 
 @dataclass(frozen=True)
 class Index:
-    """Which FAISS index a gallery gets."""
+    """Which FAISS index a gallery gets, and when a search of it finds nothing."""
 
     exact_below: int
     hnsw_below: int
     min_recall_at_10: float
     recall_queries: int
+    no_match_error: float
 
     def __post_init__(self) -> None:
-        _share(self, "min_recall_at_10")
+        _share(self, "min_recall_at_10", "no_match_error")
         _positive(self, "recall_queries")
         if self.exact_below > self.hnsw_below:
             raise _invalid(self, "exact_below", "must be at most hnsw_below")
@@ -204,10 +205,11 @@ def parse_params(values: Any, origin: str = "params") -> Params:
     """Build `Params` from plain nested dictionaries; see `load_params` for the errors."""
     hints = get_type_hints(Params)
     _check_keys(values, list(hints), origin)
-    return Params(**{name: _parse_section(values[name], hints[name], origin, name) for name in hints})
+    return Params(**{name: parse_section(values[name], hints[name], origin, name) for name in hints})
 
 
-def _parse_section(values: Any, section: type[Section], origin: str, name: str) -> Section:
+def parse_section(values: Any, section: type[Section], origin: str, name: str) -> Section:
+    """One section of `Params` from a plain dictionary; see `load_params` for the errors."""
     hints = get_type_hints(section)
     names = [field.name for field in fields(section)]  # type: ignore[arg-type]
     _check_keys(values, names, f"{origin}, section {name}")

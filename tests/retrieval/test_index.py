@@ -12,13 +12,16 @@ from udml.errors import UdmlError
 from udml.files import write_json
 from udml.retrieval import embedder as embedder_module
 from udml.retrieval import gallery
+from udml.retrieval.build import build, kind_for
 from udml.retrieval.embedder import Embedder
 from udml.retrieval.gallery import open_index, search, vector_at, vectors_of
-from udml.retrieval.index import build, index, kind_for
+from udml.retrieval.index import index
 from udml.retrieval.items import Items
 
 COUNT = 40
-PARAMS = Index(exact_below=100, hnsw_below=1000, min_recall_at_10=0.95, recall_queries=20)
+PARAMS = Index(
+    exact_below=100, hnsw_below=1000, min_recall_at_10=0.95, recall_queries=20, no_match_error=0.05
+)
 
 
 def unit(rows):
@@ -162,7 +165,13 @@ def test_asking_for_more_than_there_is_gives_all(workspace):
 @pytest.mark.parametrize(("kind", "exact_below", "hnsw_below"), [("hnsw", 10, 1000), ("ivf", 10, 20)])
 def test_approximate_indexes_survive_the_disk_with_their_settings(workspace, kind, exact_below, hnsw_below):
     root, images = workspace
-    params = Index(exact_below=exact_below, hnsw_below=hnsw_below, min_recall_at_10=0.95, recall_queries=20)
+    params = Index(
+        exact_below=exact_below,
+        hnsw_below=hnsw_below,
+        min_recall_at_10=0.95,
+        recall_queries=20,
+        no_match_error=0.05,
+    )
     embedder = run(root, params)
     opened = open_index(root / "index", embedder.card)
     assert opened.info.kind == kind
@@ -198,9 +207,9 @@ def test_the_recall_written_down_is_the_recall_found(kind):
 
 
 def test_a_recall_out_of_reach_fails_the_stage(monkeypatch):
-    monkeypatch.setattr("udml.retrieval.index._MAX_EF_SEARCH", 1)
-    monkeypatch.setattr("udml.retrieval.index._FIRST_EF_SEARCH", 1)
-    monkeypatch.setattr("udml.retrieval.index._LINKS", 2)
+    monkeypatch.setattr("udml.retrieval.build._MAX_EF_SEARCH", 1)
+    monkeypatch.setattr("udml.retrieval.build._FIRST_EF_SEARCH", 1)
+    monkeypatch.setattr("udml.retrieval.build._LINKS", 2)
     rng = np.random.default_rng(0)
     vectors, queries = unit(rng.standard_normal((3000, 64))), unit(rng.standard_normal((50, 64)))
     with pytest.raises(UdmlError, match="of the true neighbours"):
@@ -221,7 +230,9 @@ def test_short_answers_are_completed_exactly():
 
 
 def test_the_kind_follows_the_size():
-    params = Index(exact_below=100, hnsw_below=1000, min_recall_at_10=0.9, recall_queries=5)
+    params = Index(
+        exact_below=100, hnsw_below=1000, min_recall_at_10=0.9, recall_queries=5, no_match_error=0.05
+    )
     assert [kind_for(count, params) for count in (1, 99, 100, 999, 1000)] == [
         "flat",
         "flat",

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 from PIL import Image
 
+from tests.conftest import ROOT
 from tests.registry.workspace import make_sources
 from tests.retrieval.models import DIM, pictures, tiny_card, write_model
 from udml.data.identity import image_id
@@ -33,12 +34,16 @@ def files(count: int, seed: int, prefix: str = "new") -> list[tuple[str, bytes, 
 
 
 def make_version(
-    root: Path, stored: list[tuple[str, bytes, str | None]], seed: int = 0, promote: bool = True
+    root: Path,
+    stored: list[tuple[str, bytes, str | None]],
+    seed: int = 0,
+    no_match_below: float | None = None,
 ) -> str:
     """Put files into data/, index them by a model made from `seed`, register and promote that."""
     place = root / f"made-{len(store.version_names(root / 'models'))}"
     place.mkdir(parents=True)
     sources = make_sources(place, seed)
+    sources.params.write_text((ROOT / "params.yaml").read_text())
     write_model(sources.model, tiny_card(model_version=f"{seed:016x}"), seed)
     embedder = Embedder(sources.model, threads=1)
     items = []
@@ -52,9 +57,8 @@ def make_version(
     built.add_with_ids(vectors, np.array([item.image_id for item in items]))
     faiss.write_index(built, str(sources.index / INDEX_FILE))
     write_items(sources.index / ITEMS_FILE, items)
-    info = IndexInfo(f"{seed:016x}", "data-0", "flat", DIM, len(items), 1.0, {})
+    info = IndexInfo(f"{seed:016x}", "data-0", "flat", DIM, len(items), 1.0, {}, no_match_below, 0.05)
     write_json(sources.index / INFO_FILE, vars(info))
     name = store.register(root / "models", sources).name
-    if promote:
-        store.promote(root / "models", name, "")
+    store.promote(root / "models", name, "")
     return name

@@ -40,10 +40,12 @@ class Bundle:
     Attributes:
         name: "v1", "v2", ... in order of registration.
         created: UTC, ISO 8601, to the second.
-        model_version, data_version: of the model, and of the images in the index.
+        model_version, data_version: of the model, and of the imported images in the index.
         images: how many images the index holds.
         git_revision: of the workspace it was made in, with "+changes" if that was not committed.
         protocol: how the model was trained, in one line.
+        compacted_from: the version whose collection, as it was then, this one's index holds; None for
+            an index that the pipeline made. Model and figures are that version's.
         files: by path inside the bundle, bundle.json left out.
     """
 
@@ -54,6 +56,7 @@ class Bundle:
     images: int
     git_revision: str
     protocol: str
+    compacted_from: str | None
     files: dict[str, FileRecord]
 
 
@@ -68,8 +71,16 @@ class Sources:
     lock: Path
 
 
-def write_bundle(directory: Path, name: str, sources: Sources) -> Bundle:
+def write_bundle(
+    directory: Path, name: str, sources: Sources, compacted_from: Bundle | None = None
+) -> Bundle:
     """Copy the sources into the empty `directory` and describe them there. The caller syncs them to disk.
+
+    Args:
+        directory: an empty one.
+        name: "v1", "v2", ...
+        sources: what to copy.
+        compacted_from: the version they were made from, if the workspace did not make them.
 
     Raises:
         UdmlError: if a source is missing, or the index was made by another model.
@@ -94,8 +105,9 @@ def write_bundle(directory: Path, name: str, sources: Sources) -> Bundle:
         model_version=card.model_version,
         data_version=info.data_version,
         images=info.count,
-        git_revision=git_revision(),
+        git_revision=compacted_from.git_revision if compacted_from else git_revision(),
         protocol=card.protocol,
+        compacted_from=compacted_from.name if compacted_from else None,
         files=files,
     )
     write_json(directory / MANIFEST_FILE, asdict(bundle))

@@ -37,8 +37,13 @@ _SWITCHES = ("promote", "rollback")
 Event = dict[str, Any]
 
 
-def register(models: Path, sources: Sources) -> Bundle:
-    """Keep the workspace's model, index and figures as the next version; the champion stays.
+def register(models: Path, sources: Sources, compacted_from: Bundle | None = None) -> Bundle:
+    """Keep a model, its index and its figures as the next version; the champion stays.
+
+    Args:
+        models: the registry's directory.
+        sources: the files, of the workspace or of a version that was compacted.
+        compacted_from: that version.
 
     Raises:
         UdmlError: if something is missing, or the index was made by another model.
@@ -46,25 +51,33 @@ def register(models: Path, sources: Sources) -> Bundle:
     with _locked(models):
         name = f"v{1 + max((int(name[1:]) for name in version_names(models)), default=0)}"
         with atomic_directory(models / VERSIONS / name) as building:
-            bundle = write_bundle(building, name, sources)
+            bundle = write_bundle(building, name, sources, compacted_from)
         _append(models, "register", name, "", manifest_sha256=_manifest_sha256(models, name))
     return bundle
 
 
-def promote(models: Path, name: str, reason: str) -> Bundle:
+def promote(models: Path, name: str, reason: str, instead_of: str | None = None) -> Bundle:
     """Make a version the champion.
 
     Args:
         models: the registry's directory.
         name: "v1", "v2", ...
         reason: kept in the log.
+        instead_of: refuse unless this is the champion now.
 
     Raises:
-        UdmlError: if there is no such version, or it is not what was registered.
+        UdmlError: if there is no such version, it is not what was registered, or the champion is
+            not the one it was made to replace.
     """
     with _locked(models):
         bundle = verify(models, name)
-        if champion_name(models) != name:
+        champion = champion_name(models)
+        if instead_of not in (None, champion):
+            raise UdmlError(
+                f"{name} was made to replace {instead_of}, but the champion is {champion} now",
+                f"start again from {champion}, or `udml models promote {name}` if you want it all the same",
+            )
+        if champion != name:
             _switch(models, name, "promote", reason)
     return bundle
 

@@ -5,6 +5,7 @@ Shapes: n queries, k neighbours, d embedding length.
 """
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from udml.retrieval.overlay import Overlay, OverlayRows
 
 # Files' bytes in, a unit vector float32 [d] or the reason why not for each
 Embed = Callable[[Sequence[bytes]], list["np.ndarray | Undecodable"]]
+_log = logging.getLogger(__name__)
 _MAX_SOURCE_LENGTH = 1024
 _EMBEDDED_AT_ONCE = 64
 
@@ -147,6 +149,10 @@ class Collection:
             ids = np.concatenate([ids, overlay.ids[found[1]]], axis=1)
         best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(ids, best, axis=1)
+
+    def indexed_items(self, image_ids: Sequence[int]) -> dict[int, IndexedItem]:
+        """What the index itself says of its images, by id; others are left out."""
+        return self._items.get_many(image_ids)
 
     def items(self, image_ids: Iterable[int]) -> dict[int, Item]:
         """What is behind ids that a search has found, by id; also if one was removed since."""
@@ -341,11 +347,8 @@ class Collection:
             there = {i: data for i, data in originals.items() if data is not None}  # not removed meanwhile
             made = dict(zip(there, self._embed(list(there.values())), strict=True))
             for i, vector in made.items():
-                if isinstance(vector, Undecodable):
-                    raise UdmlError(
-                        f"added image {i} in {self._additions.path} can't be decoded now: {vector.detail}",
-                        f"`udml index remove {i}`, or restore the file from a backup",
-                    )
+                if isinstance(vector, Undecodable):  # it could be when it was added
+                    _log.warning("added image %d is not searched, it can't be decoded: %s", i, vector)
             vectors = {i: vector for i, vector in made.items() if isinstance(vector, np.ndarray)}
             if self._additions.is_writable:
                 self._additions.store_vectors(model_version, vectors)

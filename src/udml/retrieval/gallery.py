@@ -31,6 +31,10 @@ class IndexInfo:
         count: images in the index.
         recall_at_10: share of the exact ten nearest that are found, 0..1; 1 for flat.
         search_parameters: "efSearch" or "nprobe", chosen to reach that recall; empty for flat.
+        no_match_below: a query whose nearest image is less similar has no match, -1..1; None where the
+            images were too few to tell.
+        no_match_error: share of new pictures of the collection's kind that may be so by mistake, 0..1.
+        additions_revision: of the additions that are folded in; 0 where there are none.
     """
 
     model_version: str
@@ -40,6 +44,9 @@ class IndexInfo:
     count: int
     recall_at_10: float
     search_parameters: Mapping[str, int]
+    no_match_below: float | None = None
+    no_match_error: float = 0.0
+    additions_revision: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,27 @@
 """The index stage: embed every image with the model that ships, and build what is searched.
 
-| images              | kind | parameters                                                            |
-|---------------------|------|-----------------------------------------------------------------------|
-| below exact_below   | flat | none; exact                                                           |
-| below hnsw_below    | hnsw | 32 links a node, efConstruction 200 (Malkov and Yashunin, 1603.09320)  |
-| hnsw_below or more  | ivf  | 4 sqrt(images) lists, k-means on at most 64 images a list              |
-
-hnsw and ivf are approximate: efSearch or nprobe is doubled until the recall@10 against exact search
-reaches min_recall_at_10. The queries are strongly changed views of indexed images, embedded like any
-query: indexed vectors themselves would be found too easily.
+Approximate kinds are tuned with strongly changed views of indexed images, embedded like any query:
+indexed vectors themselves would be found too easily.
 """
 
-import math
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
 import pandas as pd
 
 from udml import config
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.files import (
-    atomic_directory,
-    atomic_path,
-    fingerprint,
-    read_json,
-    scratch_directory,
-    sha256_file,
-    write_json,
-)
+from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, sha256_file
 from udml.learning.labelfree import strong_view
-from udml.machine import usable_cores
+from udml.retrieval.build import build, kind_for, write_index
 from udml.retrieval.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, IndexInfo, search_base
-from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
+from udml.retrieval.gallery import IndexInfo
+from udml.retrieval.items import IndexedItem
+from udml.retrieval.no_match import nearest_others, spread_rows, threshold_at
 
-_LINKS = 32
-_EF_CONSTRUCTION = 200
-_LISTS_PER_ROOT = 4
-_TRAINING_IMAGES_PER_LIST = 64
-_FIRST_EF_SEARCH, _MAX_EF_SEARCH = 32, 4096
-_FIRST_NPROBE = 8
-_RECALL_AT = 10
-_TIE = 1e-6  # a neighbour that is as similar as the exact one is as good
 _VIEWS_SEED = 0
 _ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset")
 
@@ -81,6 +55,8 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
     views = _strong_views(embedder, store, params.recall_queries) if kind != "flat" else None
     ids = catalog["image_id"].to_numpy().astype(np.int64)
     built, tuning, recall = build(chunks, ids, kind, views, params.min_recall_at_10)
+    rows = spread_rows(len(catalog))
+    nearest = nearest_others(built.index, _rows_of(chunks, rows), catalog["group"].to_numpy(), rows)
     info = IndexInfo(
         model_version=embedder.card.model_version,
         data_version=read_json(prepared / SUMMARY_FILE)["data_version"],
@@ -89,100 +65,20 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         count=len(catalog),
         recall_at_10=recall,
         search_parameters=tuning,
+        no_match_below=threshold_at(nearest, params.no_match_error),
+        no_match_error=params.no_match_error,
     )
     with atomic_directory(out) as unfinished:
-        _write(unfinished, built, info, catalog)
+        write_index(unfinished, built, info, _items(catalog))
     shutil.rmtree(scratch)
 
 
-def kind_for(count: int, params: config.Index) -> str:
-    """The kind of index for `count` images: "flat", "hnsw" or "ivf"."""
-    if count < params.exact_below:
-        return "flat"
-    return "hnsw" if count < params.hnsw_below else "ivf"
-
-
-def build(
-    chunks: list[np.ndarray],
-    ids: np.ndarray,
-    kind: str,
-    queries: np.ndarray | None,
-    min_recall_at_10: float,
-) -> tuple[Any, dict[str, int], float]:
-    """Build a FAISS index over inner products.
-
-    Args:
-        chunks: float32 [c, d] each, n rows in all, unit length; may be memory-mapped.
-        ids: int64 [n], what a search is to return for each row.
-        kind: "flat", "hnsw" or "ivf".
-        queries: float32 [q, d] to tune hnsw and ivf with; not used for flat.
-        min_recall_at_10: recall demanded of hnsw and ivf, 0..1.
-
-    Returns:
-        The IndexIDMap2, its search parameters and its recall@10.
-
-    Raises:
-        UdmlError: if no parameter reaches that recall.
-    """
-    faiss.omp_set_num_threads(usable_cores())
-    base = _empty(chunks, kind)
-    built = faiss.IndexIDMap2(base)
-    start = 0
-    for chunk in chunks:
-        built.add_with_ids(np.ascontiguousarray(chunk), ids[start : start + len(chunk)])
-        start += len(chunk)
-    if kind == "flat" or queries is None:
-        return built, {}, 1.0
-    return built, *_tune(base, kind, queries, _exact_tenth(chunks, queries), min_recall_at_10)
-
-
-def _tune(
-    base: Any, kind: str, queries: np.ndarray, exact: np.ndarray, min_recall_at_10: float
-) -> tuple[dict[str, int], float]:
-    """Set the smallest search parameter that reaches the recall; returns it with the recall."""
-    name, values = _settings(base, kind)
-    recall = 0.0
-    for value in values:
-        faiss.ParameterSpace().set_index_parameter(base, name, value)
-        recall = _recall(search_base(base, queries, exact.shape[1])[0], exact)
-        if recall >= min_recall_at_10:
-            return {name: value}, recall
-    raise UdmlError(
-        f"the {kind} index finds {recall:.1%} of the true neighbours, {min_recall_at_10:.1%} are demanded",
-        "raise index.exact_below in params.yaml above the number of images, or lower index.min_recall_at_10",
-    )
-
-
-def _empty(chunks: list[np.ndarray], kind: str) -> Any:
-    dim = chunks[0].shape[1]
-    if kind == "flat":
-        return faiss.IndexFlatIP(dim)
-    if kind == "hnsw":
-        graph = faiss.IndexHNSWFlat(dim, _LINKS, faiss.METRIC_INNER_PRODUCT)
-        graph.hnsw.efConstruction = _EF_CONSTRUCTION
-        return graph
-    count = sum(len(chunk) for chunk in chunks)
-    lists = max(1, min(count, round(_LISTS_PER_ROOT * math.sqrt(count))))
-    inverted: Any = faiss.index_factory(dim, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
-    inverted.cp.min_points_per_centroid = 1
-    inverted.cp.max_points_per_centroid = _TRAINING_IMAGES_PER_LIST
-    inverted.train(_sample(chunks, lists * _TRAINING_IMAGES_PER_LIST))
-    return inverted
-
-
-def _sample(chunks: list[np.ndarray], at_most: int) -> np.ndarray:
-    """Rows spread evenly over all chunks, float32 [at most `at_most`, d]."""
-    step = math.ceil(sum(len(chunk) for chunk in chunks) / at_most)
-    return np.concatenate([chunk[::step] for chunk in chunks])
-
-
-def _settings(base: Any, kind: str) -> tuple[str, list[int]]:
-    """The search parameter's name and the values to try, doubling."""
-    name, first, last = ("efSearch", _FIRST_EF_SEARCH, _MAX_EF_SEARCH)
-    if kind == "ivf":
-        name, first, last = "nprobe", _FIRST_NPROBE, base.nlist
-    values = [first * 2**power for power in range(32) if first * 2**power < last]
-    return name, [*values, last]
+def _rows_of(chunks: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Ascending rows of all chunks together, float32 [len(rows), d]."""
+    starts = np.cumsum([0, *map(len, chunks)])
+    cut = np.searchsorted(rows, starts)
+    picked = [chunk[rows[a:b] - s] for chunk, s, a, b in zip(chunks, starts, cut, cut[1:], strict=False)]
+    return np.concatenate(picked)
 
 
 def _strong_views(embedder: Embedder, store: ImageStore, count: int) -> np.ndarray:
@@ -190,30 +86,6 @@ def _strong_views(embedder: Embedder, store: ImageStore, count: int) -> np.ndarr
     rng = np.random.default_rng(_VIEWS_SEED)
     rows = np.unique(np.linspace(0, len(store) - 1, count).round().astype(np.int64))
     return embedder.embed([strong_view(store[int(row)], rng) for row in rows])
-
-
-def _exact_tenth(chunks: Iterable[np.ndarray], queries: np.ndarray) -> np.ndarray:
-    """Similarities of each query's ten (or all, if fewer) nearest rows, best first: float32 [q, <= 10]."""
-    best = np.empty((len(queries), 0), np.float32)
-    for chunk in chunks:
-        found = np.concatenate([best, queries @ chunk.T], axis=1)
-        best = -np.sort(-found, axis=1)[:, :_RECALL_AT]
-    return best
-
-
-def _recall(found: np.ndarray, exact: np.ndarray) -> float:
-    """Share of the `exact` neighbours among those `found`, both similarities [q, k].
-
-    A found one counts if it is at least as similar as the last exact one, so that ties don't hurt.
-    """
-    return float((found >= exact[:, -1:] - _TIE).mean())
-
-
-def _write(directory: Path, built: Any, info: IndexInfo, catalog: pd.DataFrame) -> None:
-    with atomic_path(directory / INDEX_FILE) as temporary:
-        faiss.write_index(built, str(temporary))
-    write_json(directory / INFO_FILE, asdict(info))
-    write_items(directory / ITEMS_FILE, _items(catalog))
 
 
 def _items(catalog: pd.DataFrame) -> Iterator[IndexedItem]:

@@ -124,6 +124,15 @@ class Searcher:
         revision = self.collection.refresh().revision
         return Version(self._name, info.model_version, info.data_version, revision)
 
+    @property
+    def no_match_below(self) -> float | None:
+        """The similarity under which the nearest image is no match, -1..1; None if that is not known.
+
+        Calibrated when the index was built: of new pictures from where the collection's came from, at
+        most the share `collection.index.info.no_match_error` stays below. Pass it as `threshold`.
+        """
+        return self.collection.index.info.no_match_below
+
     def __len__(self) -> int:
         """Images that a search can find."""
         return len(self.collection)

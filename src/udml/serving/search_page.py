@@ -14,7 +14,9 @@ from udml.serving.pictures import result_sheet, to_jpeg
 _SIDE_PX = 160
 
 
-def write_search_page(out: Path, embedded: EmbeddedFiles, searcher: Searcher, k: int) -> None:
+def write_search_page(
+    out: Path, embedded: EmbeddedFiles, searcher: Searcher, k: int, threshold: float | None
+) -> None:
     """Write a strip of pictures per query to `out`, and a list of the files that could not be used.
 
     Args:
@@ -22,8 +24,9 @@ def write_search_page(out: Path, embedded: EmbeddedFiles, searcher: Searcher, k:
         embedded: the queries.
         searcher: an open model and index.
         k: neighbours per query.
+        threshold: the lowest similarity that counts, or None.
     """
-    found = searcher.neighbours(embedded.vectors, k) if embedded.paths else []
+    found = searcher.neighbours(embedded.vectors, k, threshold) if embedded.paths else []
     pairs = progress(list(zip(embedded.paths, found, strict=True)), "pictures", unit="query")
     strips = "\n".join(_strip(query, hits, searcher) for query, hits in pairs)
     sections = [Section("queries", "Queries", "Queries and their neighbours", "Nearest first.", strips)]
@@ -49,9 +52,11 @@ def strip_jpeg(query: Path, hits: list[Hit], searcher: Searcher) -> bytes:
 def _strip(query: Path, hits: list[Hit], searcher: Searcher) -> str:
     address = "data:image/jpeg;base64," + base64.b64encode(strip_jpeg(query, hits, searcher)).decode()
     alt = f"{query.name} and its {len(hits)} nearest images"
+    if not hits:
+        alt = f"{query.name}, for which there is no match"
     lines = "".join(f"<li>{hit.similarity:.3f} {escape(hit.source)}</li>" for hit in hits)
     return (
-        f"<figure><figcaption><b>{escape(str(query))}</b></figcaption>"
+        f"<figure><figcaption><b>{escape(str(query))}</b>{'' if hits else ': no match'}</figcaption>"
         f'<div class="scroll"><img src="{address}" alt="{escape(alt)}" loading="lazy"></div>'
         f"<details><summary>Similarities</summary><ol>{lines}</ol></details></figure>"
     )

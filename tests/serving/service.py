@@ -19,7 +19,7 @@ NEW = files(6, seed=2)
 @contextmanager
 def client(root: Path, **settings: Any) -> Iterator[TestClient]:
     """A client of the service on root/models, with one thread."""
-    wanted = Settings(**{"requests_per_minute": 0, **settings})
+    wanted = Settings(**{"requests_per_minute": 0, "deadline_seconds": 60.0, **settings})
     app = create_app(wanted, root / "models", lambda directory: Searcher.open(directory, root / "data", 1))
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as opened:
         yield opened

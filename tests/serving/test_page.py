@@ -61,7 +61,7 @@ def serve(registry):
     running = []
 
     def start(**settings):
-        wanted = Settings(requests_per_minute=0, port=0, **settings)
+        wanted = Settings(requests_per_minute=0, deadline_seconds=60.0, **settings)
         app = create_app(wanted, registry / "models", lambda d: Searcher.open(d, registry / "data", 1))
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
         thread = threading.Thread(target=server.run)

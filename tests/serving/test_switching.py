@@ -24,7 +24,8 @@ def serving(http):
 @pytest.fixture
 def models(registry):
     """v1, the champion, and v2, by another model."""
-    make_version(registry, BASE, seed=7, promote=False)
+    make_version(registry, BASE, seed=7)
+    store.promote(registry / "models", "v1", "")
     return registry / "models"
 
 

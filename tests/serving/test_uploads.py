@@ -45,7 +45,9 @@ def form(*parts):
 def test_a_body_and_a_form_are_read():
     assert read(reader(), request([b"ab", b"cd"]), "n.png") == [Upload("n.png", b"abcd")]
     assert read(reader(), request([])) == []
-    parts = [(f'name="image"; filename="{name}"', data) for name, data in (("a.png", b"1"), ("b/ü.png", b"2"))]
+    parts = [
+        (f'name="image"; filename="{name}"', data) for name, data in (("a.png", b"1"), ("b/ü.png", b"2"))
+    ]
     assert read(reader(1000), form(*parts)) == [Upload("a.png", b"1"), Upload("b/ü.png", b"2")]
 
 

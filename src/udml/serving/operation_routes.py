@@ -19,6 +19,7 @@ async def describe_version(service: CurrentService, version: CurrentVersion) -> 
         version=version.name,
         model_version=version.model_version,
         revision=searcher.version.revision,
+        no_match_below=searcher.no_match_below,
         images=images,
         dim=searcher.embedder.card.embedding_dim,
         writes="open" if settings.open_writes else "off" if settings.keys is None else "key",

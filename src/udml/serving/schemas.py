@@ -67,6 +67,7 @@ class Neighbour(Item):
 class Neighbours(Versioned):
     """What was found, best first."""
 
+    no_match_below: float | None = Field(description="calibrated: an image less similar is no match")
     neighbours: list[Neighbour]
 
 
@@ -141,6 +142,7 @@ class VersionAnswer(Versioned):
     images: int
     dim: int = Field(description="length of a vector")
     revision: int = Field(description="how often the collection was changed")
+    no_match_below: float | None = Field(description="calibrated: an image less similar is no match")
     writes: Literal["open", "key", "off"] = Field(description="who may add and remove images")
     refused: str | None = Field(description="why the present champion is not what serves, where it isn't")
 

@@ -45,7 +45,9 @@ async def search(
                 raise Problem(400, "image_and_id", "search with an image or with an id, not with both")
         hits = await service.run(version, lambda: _neighbours_of(version, image_id, k, threshold))
     return schemas.Neighbours(
-        version=version.name, neighbours=[schemas.Neighbour.of_hit(hit) for hit in hits]
+        version=version.name,
+        no_match_below=version.searcher.no_match_below,
+        neighbours=[schemas.Neighbour.of_hit(hit) for hit in hits],
     )
 
 

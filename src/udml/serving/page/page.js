@@ -14,6 +14,7 @@ const state = {
   k: STEP,
   service: null, // what /v1/version says
   address: null, // object URL of the preview
+  touched: false, // whether the slider was moved
 };
 let running = new AbortController(); // what is being loaded for the present view
 
@@ -216,7 +217,7 @@ function applyThreshold() {
   const heading = shown === all ? plural(all, "neighbour", "neighbours") : `${shown} of ${plural(all, "neighbour", "neighbours")}`;
   at("results-heading").textContent = heading;
   at("nothing").hidden = shown > 0;
-  at("nothing").textContent = all ? "Nothing is that similar. Move the slider to see more." : "The collection is empty.";
+  at("nothing").textContent = all ? "Nothing in the collection is that similar. Move the slider to see the nearest images." : "The collection is empty.";
   say(shown ? `${heading}, the best with similarity ${state.neighbours[0].similarity.toFixed(2)}` : "No match");
 }
 
@@ -351,6 +352,7 @@ function route() {
 
 async function tellService() {
   const service = (state.service = await ask("v1/version"));
+  if (!state.touched) at("threshold").value = service.no_match_below ?? 0; // what is less similar is no match
   at("about").textContent = `${plural(service.images, "image", "images")}, version ${service.version}`;
   at("key-button").hidden = service.writes !== "key" && !state.key;
   at("key-button").textContent = state.key ? "Key in use" : "Use a key";
@@ -395,7 +397,10 @@ document.addEventListener("drop", (event) => {
   else at("problem").textContent = "That is not a picture. Drop a JPEG, PNG or WebP file.";
 });
 
-at("threshold").oninput = applyThreshold;
+at("threshold").oninput = () => {
+  state.touched = true;
+  applyThreshold();
+};
 at("add").onclick = addItem;
 at("back").onclick = () => (location.hash = "browse");
 at("key-button").onclick = () => askForKey("");

@@ -1,0 +1,65 @@
+"""What several routes have in common: who may call, which version answers, what OpenAPI says."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request, Response, Security
+from fastapi.security import HTTPBearer
+
+from udml.serving import schemas
+from udml.serving.problems import MEDIA_TYPE
+from udml.serving.security import check_access
+from udml.serving.service import Service
+from udml.serving.switching import OpenVersion
+
+VERSION_HEADER = "Udml-Version"
+_bearer = Security(HTTPBearer(auto_error=False, description="a key that `udml keys add` made"))
+
+
+def service_of(request: Request) -> Service:
+    """The service behind the application."""
+    return request.app.state.service
+
+
+async def _may_read(request: Request) -> None:
+    check_access(request.scope, service_of(request).settings, writes=False)
+
+
+async def _may_write(request: Request) -> None:
+    check_access(request.scope, service_of(request).settings, writes=True)
+
+
+async def _service(request: Request) -> Service:
+    return service_of(request)
+
+
+async def _version(request: Request, response: Response) -> AsyncIterator[OpenVersion]:
+    """The version that answers, kept open until the answer is made."""
+    with service_of(request).versions.lease() as version:
+        response.headers[VERSION_HEADER] = version.name
+        yield version
+
+
+FOR_READERS = [_bearer, Depends(_may_read)]
+FOR_WRITERS = [_bearer, Depends(_may_write)]
+CurrentService = Annotated[Service, Depends(_service)]
+CurrentVersion = Annotated[OpenVersion, Depends(_version)]
+IdInPath = Annotated[schemas.Id, Path(alias="id")]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI of the answers that any route, and this one, may give instead."""
+    content = {MEDIA_TYPE: {"schema": schemas.ProblemBody.model_json_schema()}}
+    return {
+        status: {"description": "Not done, and why", "content": content}
+        for status in sorted({401, 403, 421, 422, 429, 503, *statuses})
+    }
+
+
+def upload_body(required: bool = True, many: bool = False) -> dict[str, Any]:
+    """OpenAPI of an upload. FastAPI itself would write large ones to disk, so `UploadReader` reads them."""
+    image: dict[str, Any] = {"type": "string", "format": "binary"}
+    part = {"type": "array", "items": image, "minItems": 1} if many else image
+    form = {"type": "object", "properties": {"image": part}, "required": ["image"]}
+    content = {"application/octet-stream": {"schema": image}, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"content": content, "required": required}}

@@ -1,0 +1,44 @@
+"""A few threads for work of milliseconds that must not hold up the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from udml.machine import usable_cores
+from udml.serving.problems import busy
+from udml.serving.switching import OpenVersion
+
+T = TypeVar("T")
+
+
+class BoundedPool:
+    """As many threads as cores, and a bounded number of callers that wait for them."""
+
+    def __init__(self, max_waiting: int) -> None:
+        self._threads = ThreadPoolExecutor(usable_cores(), "lookup")
+        self._max_waiting = max_waiting
+        self._waiting = 0
+
+    async def run(self, version: OpenVersion, work: Callable[[], T]) -> T:
+        """Do `work` in a thread; `version` stays open until it is done, even where the caller gives up.
+
+        Raises:
+            Problem: 503, where too many wait.
+        """
+        if self._waiting >= self._max_waiting:
+            raise busy("overloaded", "too many requests are waiting; try again shortly")
+        self._waiting += 1
+        version.take()
+
+        def done(_: object) -> None:
+            self._waiting -= 1
+            version.release()
+
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future.add_done_callback(done)
+        return await asyncio.shield(future)
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._threads.shutdown(wait=True)

@@ -1,0 +1,70 @@
+"""`udml serve` and `udml keys`."""
+
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from udml.errors import UdmlError
+from udml.serving.settings import Settings
+
+_MAX_CONNECTIONS = 500  # under the usual limit of open files
+_DRAIN_SECONDS = 30
+
+
+def serve(settings: Settings, models: Path, data: Path) -> None:
+    """Serve the champion until SIGTERM or Ctrl-C, then answer what has begun and stop.
+
+    Raises:
+        UdmlError: if it cannot start.
+    """
+    try:
+        import uvicorn
+
+        from udml.serving.app import create_app
+    except ModuleNotFoundError as error:
+        raise UdmlError(f"serving needs {error.name}", "`pip install 'udml[serve]'`") from error
+    from udml.serving.engine import Searcher
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    app = create_app(settings, models, lambda directory: Searcher.open(directory, data))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # a caller could choose its own address otherwise
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    with _listen(settings.host, settings.port) as listener, _quiet_signals():
+        host, port = listener.getsockname()[:2]
+        print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_MAX_CONNECTIONS)  # whoever reads the address may connect at once
+        return listener
+    except (OSError, OverflowError) as error:
+        raise UdmlError(
+            f"cannot listen on {host} port {port}: {error}", "choose another with --host and --port"
+        ) from error
+
+
+@contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """Uvicorn stops on a signal, then raises it again, for whoever was there before: for nobody here."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,34 @@
+"""What an operator may set on the service; the command line's options, one to one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and doors of the service.
+
+    Attributes:
+        host, port: where it listens; port 0 takes a free one.
+        keys: file of API keys; with one, every route under /v1 needs a key.
+        open_reads: reading needs no key even with `keys`.
+        open_writes: adding and removing needs no key.
+        requests_per_minute: of one key, else of one address; 0 is no limit.
+        max_upload_bytes: of one request's body.
+        max_pixels: width x height of one image; read from its header, before it is decoded.
+        max_waiting: images that may wait for decoding and embedding; further ones get 503.
+        deadline_seconds: a request that takes longer gets 503 (408 where its body is what is late).
+        allowed_origins: other web sites whose pages may call the API (CORS).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    keys: Path | None = None
+    open_reads: bool = False
+    open_writes: bool = False
+    requests_per_minute: int = 3000
+    max_upload_bytes: int = 20 * 2**20
+    max_pixels: int = 50_000_000
+    max_waiting: int = 64
+    deadline_seconds: float = 10.0
+    allowed_origins: tuple[str, ...] = ()

@@ -1,0 +1,78 @@
+"""The serving benchmark's trials, small: too much load, switches and kills of a real process."""
+
+import asyncio
+import itertools
+import json
+
+import numpy as np
+import pytest
+from benchmarks import serving_trials as trials
+from benchmarks.serving_client import Connection, serving
+
+from tests.serving.live import make_version, png
+from tests.serving.service import BASE
+
+QUERIES = [data for _, data, _ in BASE[:12]]
+
+
+def noise():
+    """Pictures that all differ."""
+    for seed in itertools.count():
+        yield png(np.random.default_rng(seed).integers(0, 256, (24, 24, 3), np.uint8))
+
+
+def test_too_much_load_is_refused_and_the_rest_is_answered_right(registry):
+    result = trials.overload(registry, QUERIES, seconds=3)
+    assert result.wrong == 0
+    assert result.answered > 0
+    assert result.offered_per_second > 1.5 * result.sustained_per_second
+    assert result.refused > 0
+    assert result.rss_mib[1] < result.rss_mib[0] + 50
+
+
+def test_switches_under_load_fail_no_request_and_mix_no_answer(registry):
+    make_version(registry, BASE, seed=7)
+    result = trials.switches(registry, QUERIES, count=10)
+    assert (result.failed, result.mixed) == (0, 0)
+    assert result.requests > 10
+    assert result.rss_mib[1] < result.rss_mib[0] + 50
+
+
+def test_the_judge_sees_a_mixed_answer():
+    right = [("a", 0.9), ("b", 0.5)]
+
+    def reply(*found):
+        body = {"neighbours": [{"id": i, "similarity": similarity} for i, similarity in found]}
+        return trials.Reply(0, 200, {}, json.dumps(body).encode(), 0.0)
+
+    assert trials.is_right(reply(("a", 0.9), ("b", 0.5)), right)
+    assert trials.is_right(reply(("a", 0.9), ("c", 0.5)), right)  # a tie at the end
+    assert not trials.is_right(reply(("x", 0.9), ("b", 0.5)), right)
+    assert not trials.is_right(reply(("a", 0.8), ("b", 0.5)), right)
+    assert not trials.is_right(reply(("a", 0.9)), right)
+
+
+@pytest.mark.slow
+def test_kills_while_adding_lose_nothing_that_was_acknowledged(registry):
+    result = trials.kills(registry, noise(), count=8)
+    assert (result.lost, result.halves) == (0, 0)
+    assert result.acknowledged > 0
+    assert result.unanswered > 0
+
+
+def test_sigterm_answers_what_has_begun(registry):
+    with serving(registry, "--deadline-seconds", "60") as served:
+        replies = asyncio.run(_terminate_under_load(served))
+        assert served.process.returncode == 0
+    assert {reply.status for reply in replies} == {200}
+
+
+async def _terminate_under_load(served):
+    """Requests of which all have reached the service, and one is answered, when it is told to stop."""
+    asked = [
+        asyncio.create_task(Connection(served.port).ask(n, trials.search(QUERIES[n % 12]))) for n in range(40)
+    ]
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    served.process.terminate()
+    await asyncio.to_thread(served.process.wait, 60)
+    return await asyncio.gather(*asked)

@@ -40,7 +40,7 @@ def show(models: Path, name: str) -> None:
     bundle = read_bundle(directory)
     facts = vars(bundle) | {"images": f"{bundle.images:,}", "figure": headline(directory)}
     for key, value in facts.items():
-        if key != "files":
+        if key != "files" and value is not None:
             print(f"{key.replace('_', ' '):14} {value}")
     for path, file in bundle.files.items():
         print(f"{'file':14} {path}  {file.size_bytes:,} bytes  sha256 {file.sha256[:16]}")

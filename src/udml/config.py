@@ -130,9 +130,11 @@ class Export:
     parity_images: int
     min_cosine: float
     min_top1_agreement: float
+    quantize: str
 
     def __post_init__(self) -> None:
         _within(self, "opset", 18, 25)
+        _one_of(self, "quantize", ("none", "int8"))
         _within(self, "parity_images", 8, 1_000_000)
         _share(self, "min_cosine", "min_top1_agreement")
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pyarrow as pa
 import pytest
@@ -28,7 +29,7 @@ SKLEARN = Path(sklearn.__file__).parent / "datasets/images"
 PHOTOGRAPHS = [SKIMAGE / "astronaut.png", SKIMAGE / "chelsea.png", SKIMAGE / "coffee.png"]
 PHOTOGRAPHS += [SKIMAGE / "rocket.jpg", SKIMAGE / "motorcycle_left.png", SKLEARN / "china.jpg"]
 GROCERY = Path(__file__).parents[3] / "shared/data/grocery"
-PARAMS = Export(opset=18, parity_images=24, min_cosine=0.9999, min_top1_agreement=0.999)
+PARAMS = Export(opset=18, parity_images=24, min_cosine=0.9999, min_top1_agreement=0.999, quantize="none")
 SPEC = ModelSpec(
     pretrained=True,
     backbone=OFFLINE_BACKBONE,
@@ -122,6 +123,8 @@ def tiny(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_writes_two_models_and_what_was_measured(exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == ["frozen.onnx", "model.onnx", "parity.json"]
+    assert json.loads((exported / "parity.json").read_text())["quantization"]["asked"] == "none"
+    assert len(onnx.load(exported / "model.onnx").opset_import) == 1
     report = json.loads((exported / stage.PARITY_FILE).read_text())
     for kind, file, dim in (("trained", stage.MODEL_FILE, 64), ("frozen", stage.FROZEN_FILE, 1280)):
         assert report[kind]["images"] == 24

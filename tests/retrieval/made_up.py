@@ -40,11 +40,10 @@ def write_base(directory: Path, count: int) -> None:
         for row, s in enumerate(sources)
     ]
     built = faiss.IndexIDMap2(faiss.IndexFlatIP(DIM))
-    built.add_with_ids(
-        np.stack(embed([content(s) for s in sources])), np.array([item.image_id for item in items])
-    )
+    vectors = np.stack(embed([content(s) for s in sources]))
+    built.add_with_ids(vectors, np.array([item.image_id for item in items]))
     directory.mkdir(parents=True)
-    write_index(directory, built, IndexInfo(MODEL, "d" * 16, "flat", DIM, count, 1.0, {}), items)
+    write_index(directory, built, [vectors], IndexInfo(MODEL, "d" * 16, "flat", DIM, count, 1.0, {}), items)
 
 
 def open_collection(directory: Path) -> Collection:

@@ -41,6 +41,7 @@ def workspace(tmp_path, monkeypatch):
             paths.TRAINED, np.arange(TRAIN) % 3, np.linspace(0.5, 1, TRAIN), fake_rounds(3, labelled)
         )
         write_model(paths.MODEL, tiny_card())
+        write_json(paths.EXPORTED / "parity.json", {"quantization": {"verdict": "float32 ships"}})
         write_model(paths.EXPORTED / "frozen.onnx", tiny_card("frozen", model_version="b" * 16), seed=5)
         params = asdict(replace(PARAMS, evaluate=replace(PARAMS.evaluate, bootstrap_samples=50)))
         params["evaluate"]["recall_at"] = list(params["evaluate"]["recall_at"])

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import faiss
 import numpy as np
@@ -12,7 +13,7 @@ from udml.errors import UdmlError
 from udml.files import write_json
 from udml.retrieval import embedder as embedder_module
 from udml.retrieval import gallery
-from udml.retrieval.build import build, kind_for
+from udml.retrieval.build import build, exact_rows, kind_for
 from udml.retrieval.embedder import Embedder
 from udml.retrieval.gallery import open_index, search, vector_at, vectors_of
 from udml.retrieval.index import index
@@ -145,6 +146,18 @@ def test_a_missing_or_damaged_index_is_an_error_with_a_hint(workspace):
         open_index(root / "index", embedder.card)
 
 
+def test_vectors_that_do_not_belong_to_the_index_are_refused(workspace):
+    root, _ = workspace
+    embedder = run(root, replace(PARAMS, exact_below=1, hnsw_below=1))
+    path = root / "index" / "vectors.npy"
+    np.save(path, np.load(path)[1:])
+    with pytest.raises(UdmlError, match=r"vectors\.npy holds float32 \(39, 12\)"):
+        open_index(root / "index", embedder.card)
+    path.unlink()
+    with pytest.raises(UdmlError, match=r"vectors\.npy cannot be read"):
+        open_index(root / "index", embedder.card)
+
+
 def test_queries_that_do_not_fit_are_refused(workspace):
     root, _ = workspace
     opened = open_index(root / "index", run(root).card)
@@ -179,7 +192,9 @@ def test_approximate_indexes_survive_the_disk_with_their_settings(workspace, kin
     (name,) = opened.info.search_parameters
     stored = opened.base.hnsw.efSearch if kind == "hnsw" else opened.base.nprobe
     assert stored == opened.info.search_parameters[name]
-    _, ids = search(opened, embedder.embed(images), 1)
+    similarity, ids = search(opened, embedder.embed(images), 1)
+    itself = (embedder.embed(images) * vectors_of(opened, ids[:, 0])).sum(axis=1)
+    np.testing.assert_allclose(similarity[:, 0], itself, atol=1e-6)  # exact, however vectors are stored
     assert (ids[:, 0] == np.arange(1000, 1000 + COUNT)).mean() > 0.9
     everything = search(opened, embedder.embed(images[:3]), COUNT)[1]
     assert (np.sort(everything, axis=1) == np.arange(1000, 1000 + COUNT)).all()
@@ -196,7 +211,7 @@ def test_the_recall_written_down_is_the_recall_found(kind):
     chunks = [vectors[:1100], vectors[1100:]]
     built, tuning, recall = build(chunks, np.arange(3000) * 7, kind, queries, 0.9)
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :10] * 7
-    found = built.search(queries, 10)[1]
+    found = gallery.search_base(built.index, queries, 10, exact_rows(kind, chunks))[1] * 7
     slow = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, exact, strict=True)])
     assert recall == pytest.approx(slow, abs=0.005)
     assert recall >= 0.9

@@ -85,7 +85,7 @@ def workspace(tmp_path):
 
 def written(parts):
     evaluation, prepared, trained, out = parts
-    index = write_report(out, evaluation, prepared, trained, PARAMS, fake_card())
+    index = write_report(out, evaluation, prepared, trained, PARAMS, fake_card(), "float32 ships")
     return index, index.read_text(encoding="utf-8")
 
 
@@ -173,7 +173,7 @@ def test_a_report_replaces_the_old_one_only_when_it_is_finished(workspace):
     index, before = written(parts)
     (parts[2] / "clusters.parquet").unlink()
     with pytest.raises(UdmlError, match=r"clusters\.parquet"):
-        write_report(parts[3], parts[0], parts[1], parts[2], PARAMS, fake_card())
+        write_report(parts[3], parts[0], parts[1], parts[2], PARAMS, fake_card(), "float32 ships")
     assert index.read_text(encoding="utf-8") == before
     assert {path.name for path in index.parent.parent.iterdir()} == {"prepare", "train", "report"}
 

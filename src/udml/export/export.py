@@ -25,6 +25,7 @@ from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.export.graph import INPUT, export_network, preprocessing_of
 from udml.export.parity import Embed, Parity, compare, largest_pixel_difference
+from udml.export.quantize import as_json, quantize_if_it_pays
 from udml.files import atomic_directory, write_json
 from udml.learning.backbone import create_backbone
 from udml.learning.network import ModelSpec, load
@@ -59,7 +60,8 @@ class FrozenTrunk(nn.Module):
 def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: config.Export) -> None:
     """Write model.onnx, frozen.onnx and parity.json to `out`, or none of them.
 
-    Both files are compared with their PyTorch models on real photographs, from decoded pixels.
+    Both files are compared with their PyTorch models on real photographs, from decoded pixels. Only
+    then, and if asked for, may an int8 version of the first take its place; see `quantize`.
 
     Args:
         trained: what the train stage wrote.
@@ -86,6 +88,10 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
             export_network(model, card, spec.mean, spec.std, params.opset, unfinished / file)
             report[card.kind] = {"model_version": card.model_version}
             report[card.kind] |= _checked(unfinished / file, model, spec, images, params)
+        asked = params.quantize == "int8"
+        report["quantization"] = as_json(
+            quantize_if_it_pays(unfinished / MODEL_FILE, prepared) if asked else None
+        )
         write_json(unfinished / PARITY_FILE, report)
 
 

@@ -59,6 +59,7 @@ def export_network(
     exported = _export_without_preprocessing(network, card.input_px, opset)
     before = preprocessing_model(card.input_px, card.crop_share, mean, std, opset, exported.ir_version)
     model = compose.merge_models(before, exported, io_map=[(PREPROCESSED, _NETWORK_INPUT)])
+    del model.opset_import[1:]  # merging names the one operator set twice
     model.graph.name = "udml"
     model.producer_name, model.producer_version = "udml", __version__
     helper.set_model_props(model, dict(sorted(card.to_metadata().items())))

@@ -4,14 +4,16 @@
 |---------------------|------|-----------------------------------------------------------------------|
 | below exact_below   | flat | none; exact                                                           |
 | below hnsw_below    | hnsw | 32 links a node, efConstruction 200 (Malkov and Yashunin, 1603.09320)  |
-| hnsw_below or more  | ivf  | 4 sqrt(images) lists, k-means on at most 64 images a list              |
+| hnsw_below or more  | ivf  | 4 sqrt(images) lists, k-means on at most 64 images a list; a byte a    |
+|                     |      | dimension, four times the candidates ranked by the vectors themselves  |
 
-hnsw and ivf are approximate: efSearch or nprobe is doubled until the recall@10 against exact search
-reaches min_recall_at_10.
+hnsw and ivf are approximate: efSearch or nprobe is raised until the recall@10 against exact search
+reaches min_recall_at_10. hnsw answers fastest, but takes long to build and touches its whole file at
+random; ivf reads a few lists of bytes and a handful of vectors.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from udml.errors import UdmlError
 from udml.files import atomic_path, write_json
 from udml.machine import usable_cores
 from udml.progress import progress
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, IndexInfo, search_base
+from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, VECTORS_FILE, IndexInfo, search_base
 from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
 
 _LINKS = 32
@@ -75,26 +77,62 @@ def build(
         start += len(chunk)
     if kind == "flat" or queries is None:
         return built, {}, 1.0
-    return built, *_tune(base, kind, queries, _exact_tenth(chunks, queries), min_recall_at_10)
+    return built, *_tune(base, queries, exact_rows(kind, chunks), chunks, min_recall_at_10)
 
 
-def write_index(directory: Path, built: Any, info: IndexInfo, items: Iterable[IndexedItem]) -> None:
+class ChunkRows:
+    """Rows of several arrays as if they were one; what is asked for is copied."""
+
+    def __init__(self, chunks: Sequence[np.ndarray]) -> None:
+        self._chunks = chunks
+        self._starts = np.cumsum([0, *map(len, chunks)])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n, d], in the order of `rows`, int [n]."""
+        found = np.empty((len(rows), self._chunks[0].shape[1]), np.float32)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            own = owner == number
+            found[own] = self._chunks[number][rows[own] - self._starts[number]]
+        return found
+
+
+def exact_rows(kind: str, chunks: Sequence[np.ndarray]) -> ChunkRows | None:
+    """What an index of this kind ranks its candidates by, before it is written; see `search_base`."""
+    return ChunkRows(chunks) if kind == "ivf" else None
+
+
+def write_index(
+    directory: Path, built: Any, chunks: Sequence[np.ndarray], info: IndexInfo, items: Iterable[IndexedItem]
+) -> None:
     """Write a built index and what is behind it to an existing directory, for `gallery.open_index`."""
     with atomic_path(directory / INDEX_FILE) as temporary:
         faiss.write_index(built, str(temporary))
+    if info.kind == "ivf":
+        with atomic_path(directory / VECTORS_FILE) as temporary:
+            shape = (info.count, info.dim)
+            vectors = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
+            np.concatenate(chunks, out=vectors)
+            vectors.flush()
     write_items(directory / ITEMS_FILE, items)
     write_json(directory / INFO_FILE, asdict(info))
 
 
 def _tune(
-    base: Any, kind: str, queries: np.ndarray, exact: np.ndarray, min_recall_at_10: float
+    base: Any,
+    queries: np.ndarray,
+    exact: ChunkRows | None,
+    chunks: list[np.ndarray],
+    min_recall_at_10: float,
 ) -> tuple[dict[str, int], float]:
     """Set the smallest search parameter that reaches the recall; returns it with the recall."""
+    kind = "ivf" if isinstance(base, faiss.IndexIVF) else "hnsw"
     name, values = _settings(base, kind)
+    tenth = _exact_tenth(chunks, queries)
     recall = 0.0
     for value in values:
         faiss.ParameterSpace().set_index_parameter(base, name, value)
-        recall = _recall(search_base(base, queries, exact.shape[1])[0], exact)
+        recall = _recall(search_base(base, queries, tenth.shape[1], exact)[0], tenth)
         if recall >= min_recall_at_10:
             return {name: value}, recall
     raise UdmlError(
@@ -113,7 +151,7 @@ def _empty(chunks: list[np.ndarray], kind: str) -> Any:
         return graph
     count = sum(len(chunk) for chunk in chunks)
     lists = max(1, min(count, round(_LISTS_PER_ROOT * math.sqrt(count))))
-    inverted: Any = faiss.index_factory(dim, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
+    inverted: Any = faiss.index_factory(dim, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     inverted.cp.min_points_per_centroid = 1
     inverted.cp.max_points_per_centroid = _TRAINING_IMAGES_PER_LIST
     inverted.train(_sample(chunks, lists * _TRAINING_IMAGES_PER_LIST))
@@ -127,12 +165,12 @@ def _sample(chunks: list[np.ndarray], at_most: int) -> np.ndarray:
 
 
 def _settings(base: Any, kind: str) -> tuple[str, list[int]]:
-    """The search parameter's name and the values to try, doubling."""
+    """The search parameter's name and the values to try: doubled in two steps each."""
     name, first, last = ("efSearch", _FIRST_EF_SEARCH, _MAX_EF_SEARCH)
     if kind == "ivf":
         name, first, last = "nprobe", _FIRST_NPROBE, base.nlist
-    values = [first * 2**power for power in range(32) if first * 2**power < last]
-    return name, [*values, last]
+    values = [round(first * 2 ** (step / 2)) for step in range(64)]
+    return name, [*(value for value in values if value < last), last]
 
 
 def _exact_tenth(chunks: Iterable[np.ndarray], queries: np.ndarray) -> np.ndarray:

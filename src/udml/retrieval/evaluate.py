@@ -21,6 +21,7 @@ from udml.retrieval.report import write_report
 from udml.retrieval.scoring import EvaluationSet, ModelVectors, compare_models, view_sources
 
 _FROZEN_FILE = "frozen.onnx"
+_PARITY_FILE = "parity.json"
 _EXAMPLE_FILE = "example-query.png"
 
 
@@ -40,7 +41,10 @@ def evaluate_workspace() -> None:
     write_metrics(paths.METRICS, evaluation)
     write_plots(paths.PLOTS, evaluation)
     card = evaluation.trained.card
-    report = write_report(paths.REPORT, evaluation, paths.PREPARED, paths.TRAINED, params, card)
+    precision = read_json(paths.EXPORTED / _PARITY_FILE)["quantization"]["verdict"]
+    report = write_report(
+        paths.REPORT, evaluation, paths.PREPARED, paths.TRAINED, params, card, quantization=precision
+    )
     example = _write_example(paths.PREPARED, paths.REPORT / _EXAMPLE_FILE, evaluation)
     print(summary_table(evaluation))
     print(f"\nReport:        {report}")

@@ -1,10 +1,9 @@
 """A built index, opened to be searched: memory-mapped, and only with the model that it was made by."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
@@ -15,8 +14,9 @@ from udml.model_card import ModelCard
 
 INDEX_FILE = "index.faiss"
 INFO_FILE = "index.json"
+VECTORS_FILE = "vectors.npy"
 _REBUILD = "build the index again with `dvc repro index`"
-_direct_map_lock = threading.Lock()
+_CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,14 @@ class IndexInfo:
     additions_revision: int = 0
 
 
+class Rows(Protocol):
+    """Vectors by position: an array, memory-mapped perhaps, or something that is asked like one."""
+
+    def __getitem__(self, positions: Any) -> np.ndarray:
+        """float32 [len(positions), d]."""
+        ...
+
+
 @dataclass(frozen=True)
 class GalleryIndex:
     """An open index.
@@ -58,12 +66,14 @@ class GalleryIndex:
         ids: int64 [count], the image_id at each position.
         faiss_index: the memory-mapped IndexIDMap2.
         base: what it wraps; finds positions instead of ids.
+        exact: float32 [count, dim], memory-mapped, for kind ivf, whose FAISS file holds bytes; else None.
     """
 
     info: IndexInfo
     ids: np.ndarray
     faiss_index: Any
     base: Any
+    exact: np.ndarray | None
 
 
 def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
@@ -95,7 +105,22 @@ def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
             _REBUILD,
         )
     ids = faiss.vector_to_array(opened.id_map)
-    return GalleryIndex(info, ids, opened, faiss.downcast_index(opened.index))
+    exact = _open_vectors(directory, info) if info.kind == "ivf" else None
+    return GalleryIndex(info, ids, opened, faiss.downcast_index(opened.index), exact)
+
+
+def _open_vectors(directory: Path, info: IndexInfo) -> np.ndarray:
+    path = directory / VECTORS_FILE
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise UdmlError(f"{path} cannot be read: {error}", _REBUILD) from error
+    if vectors.shape != (info.count, info.dim) or vectors.dtype != np.float32:
+        raise UdmlError(
+            f"{path} holds {vectors.dtype} {vectors.shape}; expected are float32 {(info.count, info.dim)}",
+            _REBUILD,
+        )
+    return vectors
 
 
 def _read_info(directory: Path) -> IndexInfo:
@@ -127,25 +152,41 @@ def search(index: GalleryIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray
             f"queries {queries.shape} do not fit an index of vectors of {index.info.dim} finite numbers",
             "embed them with the model that made the index",
         )
-    similarity, positions = search_base(index.base, queries, min(k, index.info.count))
+    similarity, positions = search_base(index.base, queries, min(k, index.info.count), index.exact)
     return similarity, index.ids[positions]
 
 
-def search_base(base: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search a FAISS index without ids: similarities and positions, [n, k]; k at most its size.
+def search_base(
+    base: Any, queries: np.ndarray, k: int, exact: "Rows | None" = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search a FAISS index without ids: similarities and positions, [n, k], best first; k at most its size.
 
     An approximate search that comes back with fewer than k (FAISS then fills up with -1) is done
     again exactly, so that there are always k.
+
+    Args:
+        base: the index.
+        queries: float32 [n, d].
+        k: at least 1.
+        exact: where the index holds its vectors in bytes, the vectors themselves: more are found than
+            asked for, and ranked by these.
     """
     queries = np.ascontiguousarray(queries, np.float32)
-    similarity, positions = base.search(queries, k)
+    wanted = k if exact is None else min(base.ntotal, _CANDIDATES * k)
+    similarity, positions = base.search(queries, wanted)
     short = np.flatnonzero((positions < 0).any(axis=1))
     if len(short):
-        similarity[short], positions[short] = _search_exactly(base, queries[short], k)
-    return similarity, positions
+        similarity[short], positions[short] = _search_exactly(base, queries[short], wanted)
+    if exact is None:
+        return similarity, positions
+    for row, query in enumerate(queries):
+        similarity[row] = exact[positions[row]] @ query
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(positions, best, axis=1)
 
 
 def _search_exactly(base: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    base = faiss.downcast_index(base)
     if isinstance(base, faiss.IndexIVF):
         every_list = faiss.IVFSearchParameters()
         every_list.nprobe = base.nlist
@@ -166,19 +207,9 @@ def vectors_of(index: GalleryIndex, image_ids: np.ndarray) -> np.ndarray:
     if len(missing):
         first = image_ids[missing[0]]
         raise UdmlError(f"{len(missing)} images are not in the index, the first has id {first}", _REBUILD)
-    _prepare_reconstruction(index)
-    return index.base.reconstruct_batch(positions)
+    return index.base.reconstruct_batch(positions) if index.exact is None else index.exact[positions]
 
 
 def vector_at(index: GalleryIndex, position: int) -> np.ndarray:
     """The stored vector at a position, float32 [d]."""
-    _prepare_reconstruction(index)
-    return index.base.reconstruct(position)
-
-
-def _prepare_reconstruction(index: GalleryIndex) -> None:
-    """Inverted lists find a position only by a map that is made when it is first needed."""
-    if index.info.kind == "ivf":
-        with _direct_map_lock:
-            if index.base.direct_map.type == 0:  # there is none yet
-                index.base.make_direct_map()
+    return index.base.reconstruct(position) if index.exact is None else np.array(index.exact[position])

@@ -16,7 +16,7 @@ from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store
 from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, sha256_file
 from udml.learning.labelfree import strong_view
-from udml.retrieval.build import build, kind_for, write_index
+from udml.retrieval.build import ChunkRows, build, exact_rows, kind_for, write_index
 from udml.retrieval.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
 from udml.retrieval.gallery import IndexInfo
 from udml.retrieval.items import IndexedItem
@@ -56,7 +56,8 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
     ids = catalog["image_id"].to_numpy().astype(np.int64)
     built, tuning, recall = build(chunks, ids, kind, views, params.min_recall_at_10)
     rows = spread_rows(len(catalog))
-    nearest = nearest_others(built.index, _rows_of(chunks, rows), catalog["group"].to_numpy(), rows)
+    groups = catalog["group"].to_numpy()
+    nearest = nearest_others(built.index, ChunkRows(chunks)[rows], groups, rows, exact_rows(kind, chunks))
     info = IndexInfo(
         model_version=embedder.card.model_version,
         data_version=read_json(prepared / SUMMARY_FILE)["data_version"],
@@ -69,16 +70,8 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         no_match_error=params.no_match_error,
     )
     with atomic_directory(out) as unfinished:
-        write_index(unfinished, built, info, _items(catalog))
+        write_index(unfinished, built, chunks, info, _items(catalog))
     shutil.rmtree(scratch)
-
-
-def _rows_of(chunks: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Ascending rows of all chunks together, float32 [len(rows), d]."""
-    starts = np.cumsum([0, *map(len, chunks)])
-    cut = np.searchsorted(rows, starts)
-    picked = [chunk[rows[a:b] - s] for chunk, s, a, b in zip(chunks, starts, cut, cut[1:], strict=False)]
-    return np.concatenate(picked)
 
 
 def _strong_views(embedder: Embedder, store: ImageStore, count: int) -> np.ndarray:

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from udml.retrieval.gallery import search_base
+from udml.retrieval.gallery import Rows, search_base
 
 MAX_IMAGES = 2000  # with 2000 the true share is within 0.01 of a stated 0.05
 
 
-def nearest_others(base: Any, vectors: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def nearest_others(
+    base: Any, vectors: np.ndarray, groups: np.ndarray, rows: np.ndarray, exact: Rows | None = None
+) -> np.ndarray:
     """Similarity of images to the nearest image that is not a duplicate of them.
 
     Args:
@@ -25,6 +27,7 @@ def nearest_others(base: Any, vectors: np.ndarray, groups: np.ndarray, rows: np.
         vectors: float32 [q, d], of the images asked for.
         groups: int64 [n], equal for duplicates, at the index's positions.
         rows: int [q], positions of the images asked for.
+        exact: as for `search_base`.
 
     Returns:
         float32 [q], -1..1; images that have nothing but duplicates are left out, so it may be shorter.
@@ -32,7 +35,7 @@ def nearest_others(base: Any, vectors: np.ndarray, groups: np.ndarray, rows: np.
     _, members = np.unique(groups, return_inverse=True)
     sizes = np.bincount(members)
     k = min(len(groups), 1 + int(sizes[members[rows]].max()))
-    similarity, found = search_base(base, vectors, k)
+    similarity, found = search_base(base, vectors, k, exact)
     similarity[groups[found] == groups[rows][:, None]] = -np.inf
     nearest = similarity.max(axis=1)
     return nearest[np.isfinite(nearest)]

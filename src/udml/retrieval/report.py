@@ -28,7 +28,13 @@ _STORE_COLUMNS = ["store_shard", "store_offset", "store_width", "store_height"]
 
 
 def write_report(
-    out: Path, evaluation: Evaluation, prepared: Path, trained: Path, params: Params, card: ModelCard
+    out: Path,
+    evaluation: Evaluation,
+    prepared: Path,
+    trained: Path,
+    params: Params,
+    card: ModelCard,
+    quantization: str,
 ) -> Path:
     """Write the report; `out` is replaced as a whole, once everything is ready.
 
@@ -42,6 +48,7 @@ def write_report(
         trained: train's output (rounds.json, clusters.parquet).
         params: the whole of params.yaml.
         card: of the model that ships.
+        quantization: what export decided about int8, in a sentence.
 
     Returns:
         `out`/index.html.
@@ -51,7 +58,8 @@ def write_report(
     """
     catalog = read_catalog(prepared, _COLUMNS + _STORE_COLUMNS)
     with atomic_directory(out) as building:
-        sections = _sections(building, evaluation, catalog, prepared, trained, params, card)
+        sections = _sections(building, evaluation, catalog, prepared, trained, params)
+        sections.append(making_section(params, card, main_protocol(evaluation), quantization))
         page = _page(evaluation, catalog, card, sections)
         (building / "index.html").write_text(page, encoding="utf-8")
     return out / "index.html"
@@ -64,12 +72,10 @@ def _sections(
     prepared: Path,
     trained: Path,
     params: Params,
-    card: ModelCard,
 ) -> list[Section]:
     store = open_store(prepared, catalog)
     rounds = read_json(_existing(trained / "rounds.json"))
     clusters = pd.read_parquet(_existing(trained / "clusters.parquet"))
-    protocol = main_protocol(evaluation)
     return [
         *([scores_section(evaluation)] if evaluation.labelled else []),
         label_free_section(evaluation),
@@ -79,7 +85,6 @@ def _sections(
         clusters_section(clusters, catalog, store, out),
         map_section(evaluation.rows, evaluation.trained.embeddings, store, out, params.evaluate.seed),
         data_section(catalog, read_quarantine(prepared), store, out),
-        making_section(params, card, protocol),
     ]
 
 

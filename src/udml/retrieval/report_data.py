@@ -112,8 +112,8 @@ def _group_item(catalog: pd.DataFrame, group: int, store: ImageStore, out: Path)
     return f'<li><div class="row">{"".join(images)}</div>{caption}</li>'
 
 
-def making_section(params: Params, card: ModelCard, protocol: str) -> Section:
-    """Model, data, protocol, licence, versions and every parameter."""
+def making_section(params: Params, card: ModelCard, protocol: str, quantization: str) -> Section:
+    """Model, data, protocol, licence, numbers' precision, versions and every parameter."""
     rows: list[tuple[str, object]] = [
         ("Protocol", protocol),
         ("Trained", card.protocol),
@@ -125,6 +125,7 @@ def making_section(params: Params, card: ModelCard, protocol: str) -> Section:
             "Embedding",
             f"{card.embedding_dim} numbers of unit length, from {card.input_px} x {card.input_px} px",
         ),
+        ("Precision", quantization),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions())),
     ]
     lines = [

@@ -91,15 +91,15 @@ def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path
     with tempfile.TemporaryDirectory(prefix="vectors-", dir=out.parent) as scratch:
         chunks = _chunks(collection, overlay, ids, Path(scratch))
         built, tuning, recall = build(chunks, ids, kind, views, params.min_recall_at_10)
-    info = replace(
-        collection.index.info,
-        kind=kind,
-        count=len(items),
-        recall_at_10=recall,
-        search_parameters=tuning,
-        additions_revision=overlay.revision,
-    )
-    write_index(out, built, info, items)
+        info = replace(
+            collection.index.info,
+            kind=kind,
+            count=len(items),
+            recall_at_10=recall,
+            search_parameters=tuning,
+            additions_revision=overlay.revision,
+        )
+        write_index(out, built, chunks, info, items)
 
 
 def _folded_items(collection: Collection, overlay: Overlay) -> Iterator[IndexedItem]:

@@ -53,7 +53,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(_MAX_CONNECTIONS)  # whoever reads the address may connect at once
         return listener
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UdmlError(
             f"cannot listen on {host} port {port}: {error}", "choose another with --host and --port"
         ) from error

@@ -74,7 +74,7 @@ class GalleryIndex:
     ids: np.ndarray
     faiss_index: Any
     base: Any
-    exact: np.ndarray | None
+    exact: np.ndarray | None = None
 
 
 def open_index(directory: Path, card: ModelCard) -> GalleryIndex:

@@ -67,10 +67,12 @@ def main() -> None:
 
 
 def _params(params: Params, input_px: int, relight: bool) -> Params:
-    same_light = {} if relight else {"light_stops": 0.0, "cast_stops": 0.0}
+    train_params = dataclasses.replace(params.train, input_px=input_px, steps=STEPS)
+    if not relight:
+        train_params = dataclasses.replace(train_params, light_stops=0.0, cast_stops=0.0)
     return dataclasses.replace(
         params,
-        train=dataclasses.replace(params.train, input_px=input_px, steps=STEPS, **same_light),
+        train=train_params,
         prepare=dataclasses.replace(params.prepare, store_short_side_px=STORE_PX[input_px]),
     )
 

@@ -8,13 +8,13 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
 from tests.conftest import ROOT
 from tests.flows.standin import (
     an_hour_passes,
+    ask,
     assert_lease_is_free,
     assert_nothing_left,
     assert_serves,
@@ -180,7 +180,7 @@ def test_server_restarted_in_mid_run(workspace: Path, tmp_path: Path) -> None:
             said, _ = worker.communicate()
         assert worker.returncode == 0, said
         assert "Promoted: v2" in said
-        [flow_run] = httpx.post(f"{url}/flow_runs/filter", json={}).json()
+        [flow_run] = ask(f"{url}/flow_runs/filter", {})
         assert (flow_run["state_type"], flow_run["state_name"]) == ("COMPLETED", "Promoted")
     finally:
         os.killpg(server.pid, signal.SIGTERM)

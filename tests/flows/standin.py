@@ -143,6 +143,15 @@ def assert_serves(workspace: Path, champion: str) -> None:
     assert searcher.index.info.model_version == searcher.embedder.card.model_version
 
 
+def ask(url: str, what: dict[str, Any] | None = None) -> Any:
+    """What a Prefect server answers, however long that takes; `what` is posted."""
+    import httpx
+
+    answer = httpx.post(url, json=what, timeout=None) if what is not None else httpx.get(url, timeout=None)
+    answer.raise_for_status()
+    return answer.json()
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     import socket

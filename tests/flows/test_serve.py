@@ -10,11 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.flows.standin import assert_nothing_left, assert_serves, make_standin
+from tests.flows.standin import ask, assert_nothing_left, assert_serves, make_standin
 from tests.pipeline import environment
 
 pytestmark = pytest.mark.slow
@@ -28,7 +27,7 @@ def runs(api_url: str, deployment: str = "scheduled") -> list[dict[str, Any]]:
         "deployments": {"name": {"any_": [deployment]}},
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
     }
-    return httpx.post(f"{api_url}/flow_runs/filter", json=wanted).json()
+    return ask(f"{api_url}/flow_runs/filter", wanted)
 
 
 def start_serving(workspace: Path, api_url: str) -> "subprocess.Popen[bytes]":
@@ -69,13 +68,13 @@ def test_a_run_that_a_killed_worker_left_running_is_closed(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_API_URL", api_url)
-    flow = httpx.post(f"{api_url}/flows/", json={"name": "retrain"}).json()["id"]
-    deployment = httpx.post(f"{api_url}/deployments/", json={"name": "killed", "flow_id": flow}).json()["id"]
+    flow = ask(f"{api_url}/flows/", {"name": "retrain"})["id"]
+    deployment = ask(f"{api_url}/deployments/", {"name": "killed", "flow_id": flow})["id"]
     begun = {
-        old: httpx.post(
+        old: ask(
             f"{api_url}/deployments/{deployment}/create_flow_run",
-            json={"state": {"type": "RUNNING", "timestamp": (datetime.now(UTC) - age).isoformat()}},
-        ).json()["id"]
+            {"state": {"type": "RUNNING", "timestamp": (datetime.now(UTC) - age).isoformat()}},
+        )["id"]
         for old, age in ((True, timedelta(hours=1)), (False, timedelta()))
     }
     (tmp_path / "models").mkdir()
@@ -84,5 +83,5 @@ def test_a_run_that_a_killed_worker_left_running_is_closed(
     assert reconcile("killed") == []  # somebody is at work
     (tmp_path / "models" / "retrain.lease").write_text(json.dumps(held | {"heartbeat": 0.0}))
     assert [str(run) for run in reconcile("killed")] == [begun[True]]
-    states = [httpx.get(f"{api_url}/flow_runs/{run}").json()["state_type"] for run in begun.values()]
+    states = [ask(f"{api_url}/flow_runs/{run}")["state_type"] for run in begun.values()]
     assert states == ["CRASHED", "RUNNING"]

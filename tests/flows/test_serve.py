@@ -1,12 +1,11 @@
 """Scheduled retraining as its users start it: a Prefect server, and flows/serve.py beside it."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.flows.standin import ask, assert_nothing_left, assert_serves, make_standin
 from tests.pipeline import environment
+from udml.registry import lease
 
 pytestmark = pytest.mark.slow
 SCHEDULED_WITHIN_SECONDS = 120
@@ -65,23 +65,18 @@ def test_a_run_that_a_killed_worker_left_running_is_closed(
     api_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.reconcile import reconcile
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PREFECT_API_URL", api_url)
     flow = ask(f"{api_url}/flows/", {"name": "retrain"})["id"]
     deployment = ask(f"{api_url}/deployments/", {"name": "killed", "flow_id": flow})["id"]
-    begun = {
-        old: ask(
-            f"{api_url}/deployments/{deployment}/create_flow_run",
-            {"state": {"type": "RUNNING", "timestamp": (datetime.now(UTC) - age).isoformat()}},
-        )["id"]
-        for old, age in ((True, timedelta(hours=1)), (False, timedelta()))
-    }
-    (tmp_path / "models").mkdir()
-    held = {"token": 1, "holder": "somebody", "name": "process 1", "since": 0.0, "heartbeat": time.time()}
-    (tmp_path / "models" / "retrain.lease").write_text(json.dumps(held))
-    assert reconcile("killed") == []  # somebody is at work
-    (tmp_path / "models" / "retrain.lease").write_text(json.dumps(held | {"heartbeat": 0.0}))
-    assert [str(run) for run in reconcile("killed")] == [begun[True]]
-    states = [ask(f"{api_url}/flow_runs/{run}")["state_type"] for run in begun.values()]
-    assert states == ["CRASHED", "RUNNING"]
+    begun = ask(f"{api_url}/deployments/{deployment}/create_flow_run", {"state": {"type": "RUNNING"}})["id"]
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        monkeypatch.setattr("flows.reconcile.EXPIRY_SECONDS", 1e6)
+        assert reconcile("killed") == []  # it may have begun just now
+        monkeypatch.setattr("flows.reconcile.EXPIRY_SECONDS", 0.0)
+        with lease.hold(tmp_path / "models"):
+            assert reconcile("killed") == []  # somebody is at work
+        assert [str(run) for run in reconcile("killed")] == [begun]
+        assert ask(f"{api_url}/flow_runs/{begun}")["state_type"] == "CRASHED"
+        assert reconcile("killed") == []

@@ -12,6 +12,7 @@ INSTALLED := $(VENV)/.installed
 # Nothing here phones home, and `udml` and `dvc` are found without activating the environment.
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
+export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

@@ -1,80 +1,135 @@
-"""The pipeline as a Prefect flow: one task per DVC stage, in the order `dvc.yaml` gives.
+"""Retrain on what is new, and promote the result if it is better; see docs/retraining.md.
 
     python -m flows.retrain
 
-runs it once, in this process, on the workspace it is started in. DVC decides what has changed; a
-stage that is up to date takes seconds. Logs are live, and cancelling the run stops the stage.
+runs it once, in this process, on the workspace it is started in. Each DVC stage is a task, in the order of
+`dvc.yaml`; DVC decides what is to be done. Everything else is done by `udml.registry`. What only a run that
+finds something new needs is imported there.
 """
 
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prefect import flow, get_run_logger, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from udml import paths
+from udml.processes import run_command
+from udml.registry import lease, workspace
+from udml.registry.bundle import git_revision
+from udml.registry.changes import nothing_new
+
+__all__ = ["retrain", "run_command", "stage_names"]
 
 STAGE_TIMEOUT_SECONDS = 24 * 3600
+TRANSFER_TIMEOUT_SECONDS = 6 * 3600
+CHALLENGE_TIMEOUT_SECONDS = 6 * 3600
+PULL_RETRY_SECONDS = [5, 20]
+_SKIPPED = "Skipped"
 
 
 @flow(name="retrain", log_prints=True)
-def retrain() -> None:
-    """Bring every stage of the workspace up to date."""
-    for name in stage_names(Path("dvc.yaml")):
-        run_stage.with_options(name=name)(name)
+def retrain() -> State[Any]:
+    """Bring the champion up to date; the name and message of the state say how it ended."""
+    source = Path.cwd()
+    models = source / paths.MODELS
+    try:
+        with lease.hold(models) as held, workspace.own_copy(source, held.holder) as copy:
+            return _retrain_in(copy, models, held, git_revision())
+    except lease.LeaseTaken as taken:
+        return Completed(name=_SKIPPED, message=str(taken))
+
+
+def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> State[Any]:
+    said = nothing_new(copy, models)
+    workspace.take_over_leftovers(copy)
+    if said:
+        return Completed(name="Nothing new", message=said)
+    if not check_out_data(copy):
+        pull_data(copy)
+    for name in stage_names(copy / "dvc.yaml"):
+        lease.require_held(held)
+        run_stage.with_options(name=name)(name, copy)
+    challenge_champion(copy)
+    name, message = conclude(models, copy, held, revision)
+    return Completed(name=name, message=message)
+
+
+@task(timeout_seconds=TRANSFER_TIMEOUT_SECONDS)
+def check_out_data(copy: Path) -> bool:
+    """Link the data that the DVC cache holds; returns whether that is all of them.
+
+    Raises:
+        RuntimeError: if some are missing, and there is no remote to pull them from.
+    """
+    try:
+        workspace.run_in(copy, ["dvc", "checkout", *_pointers(copy)], get_run_logger().info)
+    except RuntimeError:
+        if workspace.has_remote(copy):
+            return False
+        raise
+    return True
+
+
+# a remote may be away for a while
+@task(
+    timeout_seconds=TRANSFER_TIMEOUT_SECONDS,
+    retries=len(PULL_RETRY_SECONDS),
+    retry_delay_seconds=list(PULL_RETRY_SECONDS),
+)
+def pull_data(copy: Path) -> None:
+    """Fetch the data from the DVC remote.
+
+    Raises:
+        RuntimeError: if that fails; DVC's own words are in the message.
+    """
+    workspace.run_in(copy, ["dvc", "pull", *_pointers(copy)], get_run_logger().info)
+
+
+def _pointers(copy: Path) -> list[str]:
+    return sorted(path.name for path in copy.glob("*.dvc") if path.is_file())
 
 
 # A stage is deterministic: what failed once fails again, so there are no retries.
 @task(timeout_seconds=STAGE_TIMEOUT_SECONDS)
-def run_stage(name: str) -> None:
+def run_stage(name: str, copy: Path) -> None:
     """Run one DVC stage, its output line by line in the run's log.
 
     Raises:
         RuntimeError: if the stage fails; its last lines are in the message.
     """
-    run_command([sys.executable, "-m", "dvc", "repro", "--single-item", name], get_run_logger().info)
-
-
-def run_command(command: list[str], say: Callable[[str], None]) -> list[str]:
-    """Run a command in a process group of its own, handing each line it prints to `say`.
-
-    Whatever ends the caller early (a timeout, a cancelled run) ends the whole group: DVC started alone
-    would leave its stage running and writing.
-
-    Returns:
-        The last lines printed.
-
-    Raises:
-        RuntimeError: if the command fails, with its last lines.
-    """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    last: list[str] = []
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip():
-                say(line.rstrip())
-                last = [*last[-9:], line.rstrip()]
-        status = process.wait()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-        raise
-    if status != 0:
-        raise RuntimeError(f"{' '.join(command[2:])} failed with status {status}:\n" + "\n".join(last))
-    return last
+        workspace.run_in(copy, ["dvc", "repro", "--single-item", name], get_run_logger().info)
+    finally:
+        if name == paths.VALIDATED.name:
+            from flows.artifacts import show_validation
+
+            show_validation(copy / paths.VALIDATED)
+
+
+@task(timeout_seconds=CHALLENGE_TIMEOUT_SECONDS)
+def challenge_champion(copy: Path) -> None:
+    """Score champion and challenger on the same images."""
+    from flows.artifacts import show_challenge
+    from udml.registry.challenge import NEIGHBOURS_FILE, RESULT, read_challenge
+
+    workspace.run_in(copy, ["udml", "models", "challenge"], get_run_logger().info)
+    show_challenge(read_challenge(copy), copy / RESULT / NEIGHBOURS_FILE)
+
+
+@task
+def conclude(models: Path, copy: Path, held: lease.Lease, revision: str) -> tuple[str, str]:
+    """Register the challenger, and promote or refuse it; returns which, and why."""
+    from udml.registry import challenge
+
+    judged = challenge.read_challenge(copy)
+    version = challenge.conclude(models, copy, held, revision)
+    return "Promoted" if judged.promote else "Refused", f"{version} {judged.reason}"
 
 
 def stage_names(dvc_yaml: Path) -> list[str]:
@@ -82,5 +137,14 @@ def stage_names(dvc_yaml: Path) -> list[str]:
     return list(yaml.safe_load(dvc_yaml.read_text())["stages"])
 
 
+def main() -> int:
+    """Run the flow once; returns the exit status."""
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the lease is released
+    state = retrain(return_state=True)
+    print(f"{state.name}: {state.message}")
+    return 0 if state.is_completed() and state.name != _SKIPPED else 1
+
+
 if __name__ == "__main__":
-    retrain()
+    sys.exit(main())

@@ -53,7 +53,7 @@ def make_workspace(workspace: Path) -> Path:
     for section, changes in SMALL.items():
         params[section] |= changes
     (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    (workspace / ".gitignore").write_text("/.scratch/\n/src\n")
+    (workspace / ".gitignore").write_text("/.scratch/\n/models/\n")
     run(workspace, "git", "init", "-q")
     run(workspace, "dvc", "init", "-q")
     shutil.copy(ROOT / ".dvc" / "config", workspace / ".dvc" / "config")

@@ -29,6 +29,7 @@ def test_help_imports_nothing_heavy() -> None:
         "udml.data.prepare",
         "udml.retrieval.evaluate",
         "udml.retrieval.index",
+        "udml.monitor.monitor",
         "udml.serving.engine",
     ],
 )

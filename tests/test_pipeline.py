@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -82,18 +83,40 @@ def test_experiments_metrics_and_plots(finished: Path) -> None:
     run(finished, "dvc", "checkout")
 
 
-def test_a_clone_pulls_data_and_results_from_a_remote(finished: Path, tmp_path: Path) -> None:
-    remote, clone = tmp_path / "remote", tmp_path / "clone"
-    run(finished, "dvc", "remote", "add", "-f", "-d", "store", str(remote))
+@pytest.fixture(params=["directory", "s3"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> list[list[str]]:
+    """The commands that make an empty remote, of both kinds, the default one of a workspace."""
+    if request.param == "directory":
+        return [["dvc", "remote", "add", "-f", "-d", "store", str(tmp_path / "remote")]]
+    endpoint = request.getfixturevalue("s3_endpoint")
+    return [
+        ["dvc", "remote", "add", "-f", "-d", "store", "s3://bucket/udml"],
+        ["dvc", "remote", "modify", "store", "endpointurl", endpoint],
+    ]
+
+
+def test_a_clone_pulls_data_results_and_versions_from_a_remote(
+    finished: Path, tmp_path: Path, remote: list[list[str]]
+) -> None:
+    clone = tmp_path / "clone"
+    run(finished, "udml", "models", "register")
+    for command in remote:
+        run(finished, *command)
     run(finished, "dvc", "push", "-q")
+    run(finished, "udml", "models", "push")
     run(tmp_path, "git", "clone", "-q", str(finished), str(clone))
-    (clone / "src").symlink_to((finished / "src").resolve())
-    run(clone, "dvc", "remote", "add", "-f", "-d", "store", str(remote))
+    for command in remote:
+        run(clone, *command)
     assert "pulled" in run(clone, "udml", "data", "ensure").stdout
     run(clone, "dvc", "pull", "-q")
     model = Path("artifacts/export/model.onnx")
     assert digest(clone / model) == digest(finished / model)
     assert "Running stage" not in run(clone, "dvc", "repro").stdout
+    assert "v1" in run(clone, "udml", "models", "pull").stdout
+    run(clone, "udml", "models", "promote", "v1")
+    query = next((finished.parent / "pictures").rglob("*.jpg"))
+    assert query.name in run(clone, "udml", "search", str(query), "--version", "champion").stdout
+    shutil.rmtree(finished / "models")
     run(finished, "git", "checkout", "-q", ".dvc/config")
 
 

@@ -7,7 +7,11 @@ for hit in searcher.search("photo.jpg", k=8):
     print(hit.similarity, hit.source)
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime 1.32 sends usage data from Linux too, and reads this once, when it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from udml.errors import UdmlError

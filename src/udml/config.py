@@ -73,6 +73,8 @@ class Train:
     crop_area_min: float
     crop_area_max: float
     turn_degrees: float
+    light_stops: float
+    cast_stops: float
     clusters: int | str
     clusters_per_batch: int
     images_per_cluster: int
@@ -107,6 +109,8 @@ class Train:
         _share(self, "min_effective_rank_share", "head_whitening")
         _share(self, "average_decay")
         _within(self, "turn_degrees", 0, 180)
+        _within(self, "light_stops", 0, 3)
+        _within(self, "cast_stops", 0, 3)
         _one_of(self, "head_start", ("pca", "random"))
         _one_of(self, "learning_rate_schedule", ("constant", "cosine"))
         _one_of(self, "loss", tuple(self.losses))
@@ -148,10 +152,11 @@ class Index:
     min_recall_at_10: float
     recall_queries: int
     no_match_error: float
+    reference_images: int
 
     def __post_init__(self) -> None:
         _share(self, "min_recall_at_10", "no_match_error")
-        _positive(self, "recall_queries")
+        _positive(self, "recall_queries", "reference_images")
         if self.exact_below > self.hnsw_below:
             raise _invalid(self, "exact_below", "must be at most hnsw_below")
 
@@ -173,6 +178,39 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    """When new images count as drifted from those in the index."""
+
+    alarm_rate: float
+    permutations: int
+    min_images: int
+    max_images: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "alarm_rate", "permutations")
+        _share(self, "alarm_rate")
+        _within(self, "min_images", 2, self.max_images)
+        if self.alarm_rate * (self.permutations + 1) < 1:
+            raise _invalid(self, "permutations", "must be at least 1 / alarm_rate: fewer can never alarm")
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """What a challenger must show before it serves. Differences of shares, 0..1."""
+
+    metric: str
+    label_free_metric: str
+    min_gain_over_frozen: float
+    max_loss_to_champion: float
+
+    def __post_init__(self) -> None:
+        _one_of(self, "metric", ("map_at_r", "r_precision", "recall_at_1"))
+        _one_of(self, "label_free_metric", ("found_again_mrr", "found_again_at_1"))
+        _share(self, "min_gain_over_frozen", "max_loss_to_champion")
+
+
+@dataclass(frozen=True)
 class Params:
     """The whole of `params.yaml`."""
 
@@ -182,6 +220,8 @@ class Params:
     export: Export
     index: Index
     evaluate: Evaluate
+    monitor: Monitor
+    retrain: Retrain
 
 
 Section = TypeVar("Section")

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udml.learning.views import crop_box, fixed_view, prefetch, random_views, write_fixed_views
+from udml.learning.views import (
+    Variation,
+    crop_box,
+    fixed_view,
+    light_table,
+    prefetch,
+    random_views,
+    write_fixed_views,
+)
+
+EVERYTHING = Variation((0.16, 1.0), turn_degrees=15, light_stops=0.5, cast_stops=0.1)
 
 
 def pictures(count: int = 6, side: int = 50) -> list[np.ndarray]:
@@ -33,17 +43,17 @@ def test_crops_cover_the_share_asked_for() -> None:
 
 def test_views_depend_on_seed_and_position_alone() -> None:
     images = pictures()
-    whole = random_views(images, 32, (0.16, 1.0), 15.0, [1, 2])
+    whole = random_views(images, 32, EVERYTHING, [1, 2])
     assert whole.shape == (6, 32, 32, 3)
     assert whole.dtype == np.uint8
-    second_half = random_views(images[3:], 32, (0.16, 1.0), 15.0, [1, 2], first=3)
+    second_half = random_views(images[3:], 32, EVERYTHING, [1, 2], first=3)
     assert np.array_equal(whole[3:], second_half)
-    assert not np.array_equal(whole, random_views(images, 32, (0.16, 1.0), 15.0, [1, 3]))
+    assert not np.array_equal(whole, random_views(images, 32, EVERYTHING, [1, 3]))
 
 
 def test_some_views_are_mirrored() -> None:
     ramp = np.broadcast_to(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], (100, 100, 3)).copy()
-    views = random_views([ramp] * 60, 16, (0.9, 1.0), 0.0, [0])
+    views = random_views([ramp] * 60, 16, Variation((0.9, 1.0), 0, 0, 0), [0])
     falling = sum(view[8, 0, 0] > view[8, -1, 0] for view in views)
     assert 15 < falling < 45
 
@@ -53,13 +63,35 @@ def test_views_are_turned_by_no_more_than_asked() -> None:
     halves[:, 51:] = 255  # the edge's direction tells the turn
 
     def turns(degrees: float) -> np.ndarray:
-        views = random_views([halves] * 60, 64, (0.5, 0.9), degrees, [0])[:, 20:44, :, 0] > 127
+        views = (
+            random_views([halves] * 60, 64, Variation((0.5, 0.9), degrees, 0, 0), [0])[:, 20:44, :, 0] > 127
+        )
         edges = np.abs(np.diff(views.astype(int), axis=2)).argmax(axis=2)
         return np.degrees(np.arctan((edges[:, -1] - edges[:, 0]) / (views.shape[1] - 1)))
 
     assert np.abs(turns(0.0)).max() == 0
     # the crop may slant the edge further or leave it out
     assert 4 < np.median(np.abs(turns(15.0))) < 12
+
+
+def test_light_changes_by_no_more_stops_than_asked() -> None:
+    stops = np.log2(
+        [
+            light_table(Variation((1, 1), 0, light, cast), np.random.default_rng(seed))[:, 128] / 128
+            for seed, light, cast in ((s, *asked) for asked in ((0.5, 0.0), (0.0, 0.25)) for s in range(300))
+        ]
+    ).reshape(2, 300, 3)
+    exposure, cast = stops
+    assert np.ptp(exposure, axis=1).max() == 0  # the same for all colours
+    # a mid grey moves by the exposure and, about a quarter as far, by the tone curve
+    assert 0.5 < np.abs(exposure).max() < 0.7
+    assert 0.2 < np.abs(cast).max() < 0.26
+    assert np.ptp(cast, axis=1).max() > 0.2  # each colour on its own
+
+
+def test_no_light_asked_for_is_the_same_light() -> None:
+    flat = np.full((40, 40, 3), (10, 120, 250), np.uint8)
+    assert (random_views([flat] * 20, 16, Variation((0.2, 1.0), 0, 0, 0), [0]) == flat[0, 0]).all()
 
 
 def test_the_fixed_view_of_a_flat_picture_is_flat() -> None:

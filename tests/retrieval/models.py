@@ -17,10 +17,16 @@ def tiny_card(kind: str = "trained", **changes) -> ModelCard:
     return replace(fake_card(kind), embedding_dim=DIM, store_short_side_px=40, **changes)
 
 
-def write_model(path: Path, card: ModelCard | None, seed: int = 0, scale: float = 1.0) -> Path:
-    """Mean and contrast of the colours through a random layer; `scale` 0 gives zero vectors."""
+def write_model(
+    path: Path, card: ModelCard | None, seed: int = 0, scale: float = 1.0, inputs: int = 12
+) -> Path:
+    """Colours of four quarters through a random layer; `scale` 0 gives zero vectors.
+
+    It sees only the first `inputs` of the twelve numbers: the fewer, the worse.
+    """
     rng = np.random.default_rng(seed)
     weight = (scale * rng.standard_normal((12, DIM))).astype(np.float32)
+    weight[inputs:] = 0
     nodes = [
         helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["float", "white"], ["unit"]),

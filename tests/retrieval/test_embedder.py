@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -20,6 +23,20 @@ def embedder(tmp_path):
 
 def test_reads_the_card(embedder):
     assert embedder.card == tiny_card()
+
+
+def test_opening_a_model_leaves_no_trace_of_telemetry(tmp_path):
+    """ONNX Runtime keeps a device id and a queue of what it will send below the home directory."""
+    model = write_model(tmp_path / "model.onnx", tiny_card())
+    (tmp_path / "home").mkdir()
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    script = "import sys, pathlib, udml.retrieval.embedder as e; e.Embedder(pathlib.Path(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-c", script, str(model)],
+        env=kept | {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home")},
+        check=True,
+    )
+    assert list((tmp_path / "home").rglob("*")) == []
 
 
 def test_mixed_shapes_come_back_in_order_and_as_one_by_one(embedder):

@@ -21,7 +21,12 @@ from udml.retrieval.items import Items
 
 COUNT = 40
 PARAMS = Index(
-    exact_below=100, hnsw_below=1000, min_recall_at_10=0.95, recall_queries=20, no_match_error=0.05
+    exact_below=100,
+    hnsw_below=1000,
+    min_recall_at_10=0.95,
+    recall_queries=20,
+    no_match_error=0.05,
+    reference_images=25,
 )
 
 
@@ -87,7 +92,7 @@ def test_a_killed_run_gives_the_same_bytes(workspace, monkeypatch):
     root, _ = workspace
     monkeypatch.setattr(embedder_module, "CHUNK_ROWS", 16)
     run(root)
-    names = ("index.faiss", "index.json", "items.sqlite")
+    names = ("index.faiss", "index.json", "items.sqlite", "reference.parquet")
     whole = {name: (root / "index" / name).read_bytes() for name in names}
     embed, calls = Embedder.embed, []
 
@@ -178,13 +183,7 @@ def test_asking_for_more_than_there_is_gives_all(workspace):
 @pytest.mark.parametrize(("kind", "exact_below", "hnsw_below"), [("hnsw", 10, 1000), ("ivf", 10, 20)])
 def test_approximate_indexes_survive_the_disk_with_their_settings(workspace, kind, exact_below, hnsw_below):
     root, images = workspace
-    params = Index(
-        exact_below=exact_below,
-        hnsw_below=hnsw_below,
-        min_recall_at_10=0.95,
-        recall_queries=20,
-        no_match_error=0.05,
-    )
+    params = replace(PARAMS, exact_below=exact_below, hnsw_below=hnsw_below)
     embedder = run(root, params)
     opened = open_index(root / "index", embedder.card)
     assert opened.info.kind == kind
@@ -245,10 +244,7 @@ def test_short_answers_are_completed_exactly():
 
 
 def test_the_kind_follows_the_size():
-    params = Index(
-        exact_below=100, hnsw_below=1000, min_recall_at_10=0.9, recall_queries=5, no_match_error=0.05
-    )
-    assert [kind_for(count, params) for count in (1, 99, 100, 999, 1000)] == [
+    assert [kind_for(count, PARAMS) for count in (1, 99, 100, 999, 1000)] == [
         "flat",
         "flat",
         "hnsw",

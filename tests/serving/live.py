@@ -17,7 +17,7 @@ from udml.files import write_json
 from udml.pixels import decode
 from udml.registry import store
 from udml.retrieval.embedder import Embedder
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, IndexInfo
+from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, REFERENCE_FILE, IndexInfo
 from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
 
 
@@ -59,6 +59,7 @@ def make_version(
     write_items(sources.index / ITEMS_FILE, items)
     info = IndexInfo(f"{seed:016x}", "data-0", "flat", DIM, len(items), 1.0, {}, no_match_below, 0.05)
     write_json(sources.index / INFO_FILE, vars(info))
+    (sources.index / REFERENCE_FILE).write_bytes(b"what the model was trained on")
     name = store.register(root / "models", sources).name
     store.promote(root / "models", name, "")
     return name

@@ -1,4 +1,5 @@
 import io
+import re
 import subprocess
 import sys
 import threading
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import ROOT
 from tests.serving.live import files, make_version, png
 from udml import Searcher, UdmlError
 from udml.data.identity import image_id
@@ -262,6 +264,19 @@ def test_readers_go_on_while_one_writes(searcher):
             thread.join()
     assert not failures
     assert (len(searcher), searcher.version.revision) == (20, 30)
+
+
+def test_the_code_of_the_documentation_runs(root, monkeypatch, capsys):
+    page = (ROOT / "docs" / "search.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(root)
+    (root / "photo.jpg").write_bytes(BASE[4][1])
+    exec(compile(code, "docs/search.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[0] == f"1.000 {BASE[4][0]} {BASE[4][2]}"
+    cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    calls = {name for cell in cells for name in re.findall(r"`(\w+)", cell)}
+    assert calls <= set(dir(Searcher))
+    assert {"search", "add", "thumbnail"} <= calls
 
 
 def test_searching_needs_neither_torch_nor_table_libraries():

@@ -102,16 +102,15 @@ def _decode_one(data: bytes, task: ShardTask, pixels: BinaryIO, thumbnails: Bina
         image = decode(data, task.short_side_px, task.min_side_px, task.max_pixels)
     except Undecodable as problem:
         return {"reason": str(problem.reason), "detail": problem.detail}
-    rgb = Image.fromarray(image.pixels)
-    row = {"store_offset": pixels.tell(), **_facts(image, np.asarray(rgb.convert("L")))}
+    row = {"store_offset": pixels.tell(), **_facts(image)}
     pixels.write(image.pixels.data)
-    thumbnails.write(rgb.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX).tobytes())
+    thumbnails.write(duplicate_thumbnail(image.pixels).tobytes())
     return row
 
 
-def _facts(image: Decoded, grey: np.ndarray) -> dict[str, Any]:
+def _facts(image: Decoded) -> dict[str, Any]:
     height, width, _ = image.pixels.shape
-    shape = f"{height}x{width}:".encode()
+    grey = np.asarray(Image.fromarray(image.pixels).convert("L"))
     return {
         "format": image.format,
         "width": image.width,
@@ -120,8 +119,20 @@ def _facts(image: Decoded, grey: np.ndarray) -> dict[str, Any]:
         "sharpness": sharpness(grey),
         "store_width": width,
         "store_height": height,
-        "pixel_digest": hashlib.blake2b(image.pixels.data, digest_size=16, key=shape).digest(),
+        "pixel_digest": pixel_digest(image.pixels),
     }
+
+
+def duplicate_thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """What `find_groups` compares of an image, uint8 [h, w, 3]: uint8 [32, 32, 3]."""
+    side = (THUMBNAIL_PX, THUMBNAIL_PX)
+    return np.asarray(Image.fromarray(pixels).resize(side, Image.Resampling.BOX))
+
+
+def pixel_digest(pixels: np.ndarray) -> bytes:
+    """Sixteen bytes that are equal for images, uint8 [h, w, 3], of equal shape and pixels."""
+    shape = f"{pixels.shape[0]}x{pixels.shape[1]}:".encode()
+    return hashlib.blake2b(pixels.data, digest_size=16, key=shape).digest()
 
 
 def sharpness(grey: np.ndarray) -> float:

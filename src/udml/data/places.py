@@ -150,7 +150,7 @@ def see(cell: np.ndarray, rng: np.random.Generator) -> bytes:
     image = Image.fromarray(cell).transform(
         (side, side), Image.Transform.PERSPECTIVE, homography(quad, side), Image.Resampling.BICUBIC
     )
-    image = _expose(image.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 1.6))), rng)
+    image = _expose(image.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 2.0))), rng)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=int(rng.integers(60, 93)))
     return buffer.getvalue()
@@ -159,20 +159,20 @@ def see(cell: np.ndarray, rng: np.random.Generator) -> bytes:
 def view_corners(rng: np.random.Generator) -> np.ndarray:
     """The part of a cell that a view shows: its corners, float64 [4, 2] in cell px (x, y).
 
-    Order: top left, bottom left, bottom right, top right, as the view shows them. The camera rolls
-    by up to 15 degrees, comes up to twice as close, looks aside and from the side. The corners are
-    pulled in until they lie within the cell.
+    Order: top left, bottom left, bottom right, top right, as the view shows them. The camera is aimed
+    at the place by a shaky hand: it rolls by up to 15 degrees, stands up to 1.7 times as close, looks
+    from the side, and misses the middle by up to half of what lies beyond the view.
     """
     half = CELL_SIDE_PX / 2
     square = np.array([(-1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (1.0, -1.0)])
-    slanted = square * rng.uniform(0.65, 1.0, (4, 1)) + rng.uniform(-0.1, 0.1, (4, 2))
+    slanted = square * rng.uniform(0.75, 1.0, (4, 1))
     roll = np.deg2rad(rng.uniform(-15.0, 15.0))
     rotation = np.array([(np.cos(roll), -np.sin(roll)), (np.sin(roll), np.cos(roll))])
-    extent = (slanted @ rotation.T) * rng.uniform(0.45, 1.0)
+    extent = (slanted @ rotation.T) * rng.uniform(0.6, 1.0)
     low, high = extent.min(axis=0), extent.max(axis=0)
     extent *= min(1.0, 2.0 / float((high - low).max()))
     low, high = extent.min(axis=0), extent.max(axis=0)
-    centre = -1.0 - low + (2.0 - (high - low)) * rng.random(2)  # anywhere that stays within the cell
+    centre = -1.0 - low + (2.0 - (high - low)) * rng.uniform(0.25, 0.75, 2)
     return np.clip(half + half * (extent + centre), 0.0, CELL_SIDE_PX)
 
 
@@ -187,9 +187,9 @@ def homography(quad: tuple[float, ...], side_px: int) -> tuple[float, ...]:
 
 def _expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Exposure, white balance, contrast and sensor noise on an RGB image."""
-    gain = np.exp(rng.uniform(-0.55, 0.25)) * np.exp(rng.normal(0.0, 0.07, 3))
-    tone = (np.arange(256) / 255.0) ** rng.uniform(0.8, 1.3)
+    gain = np.exp(rng.uniform(-0.9, 0.35)) * np.exp(rng.normal(0.0, 0.1, 3))
+    tone = (np.arange(256) / 255.0) ** 1.5 ** rng.uniform(-1.0, 1.0)
     table = np.clip(255.0 * gain[:, None] * tone, 0.0, 255.0).round().astype(np.uint8)
     shot = np.asarray(image.point(table.ravel().tolist())).astype(np.float32)
-    shot += rng.standard_normal((*shot.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.0, 7.0))
+    shot += rng.standard_normal((*shot.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.0, 8.0))
     return Image.fromarray(np.clip(shot, 0.0, 255.0).astype(np.uint8))

@@ -49,7 +49,7 @@ from udml.learning.pseudo_labels import (
     cluster_health,
     nmi,
 )
-from udml.learning.views import prefetch, random_views
+from udml.learning.views import Variation, prefetch, random_views
 from udml.progress import progress
 
 EMBED_BATCH = 256
@@ -424,9 +424,13 @@ def _make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[np
     share = len(rows) // run.accelerator.num_processes
     first = share * run.accelerator.process_index
     mine = [run.data.images[int(row)] for row in rows[first : first + share]]
-    area = (params.crop_area_min, params.crop_area_max)
-    seed = [params.seed, step]
-    views = random_views(mine, params.input_px, area, params.turn_degrees, seed, first)
+    variation = Variation(
+        (params.crop_area_min, params.crop_area_max),
+        params.turn_degrees,
+        params.light_stops,
+        params.cast_stops,
+    )
+    views = random_views(mine, params.input_px, variation, [params.seed, step], first)
     return views, run.assignment[rows]
 
 

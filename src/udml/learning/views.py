@@ -6,6 +6,7 @@ happen on the device.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,25 @@ K = TypeVar("K")
 V = TypeVar("V")
 _CROP_RATIO = (3 / 4, 4 / 3)
 _TRIES = 10
+_LEVELS = np.arange(256) / 255
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far a training view may differ from its image, besides being mirrored.
+
+    Attributes:
+        area_share: least and greatest share of the image that a crop covers.
+        turn_degrees: turned by up to this much, either way.
+        light_stops: brighter or darker by up to this many stops (factors of 2), and half as many in
+            the exponent of the tone curve.
+        cast_stops: each colour channel by up to this many stops more, on its own.
+    """
+
+    area_share: tuple[float, float]
+    turn_degrees: float
+    light_stops: float
+    cast_stops: float
 
 
 def crop_box(
@@ -43,29 +63,35 @@ def crop_box(
 
 
 def random_view(
-    image: np.ndarray,
-    input_px: int,
-    area_share: tuple[float, float],
-    turn_degrees: float,
-    rng: np.random.Generator,
+    image: np.ndarray, input_px: int, variation: Variation, rng: np.random.Generator
 ) -> np.ndarray:
-    """A random resized crop, turned a little and mirrored half the time: uint8 [h, w, 3] -> [S, S, 3].
+    """A random resized crop, turned, relit and mirrored half the time: uint8 [h, w, 3] -> [S, S, 3].
 
-    The picture is turned by up to `turn_degrees` either way; corners that nobody photographed are black.
+    Corners that nobody photographed are black.
     """
     picture = Image.fromarray(image)
-    if turn_degrees:
-        picture = picture.rotate(rng.uniform(-turn_degrees, turn_degrees), Image.Resampling.BILINEAR)
-    crop = picture.crop(crop_box(image.shape[1], image.shape[0], area_share, rng))
-    view = np.asarray(crop.resize((input_px, input_px), Image.Resampling.BILINEAR))
+    if turn := variation.turn_degrees:
+        picture = picture.rotate(rng.uniform(-turn, turn), Image.Resampling.BILINEAR)
+    crop = picture.crop(crop_box(image.shape[1], image.shape[0], variation.area_share, rng))
+    resized = crop.resize((input_px, input_px), Image.Resampling.BILINEAR)
+    if variation.light_stops or variation.cast_stops:
+        resized = resized.point(light_table(variation, rng).ravel().tolist())
+    view = np.asarray(resized)
     return view[:, ::-1] if rng.random() < 0.5 else view
+
+
+def light_table(variation: Variation, rng: np.random.Generator) -> np.ndarray:
+    """Another light as a table of grey levels, uint8 [3, 256]: exposure, tone curve and colour cast."""
+    light, cast = variation.light_stops, variation.cast_stops
+    gain = 2.0 ** (rng.uniform(-light, light) + rng.uniform(-cast, cast, 3))
+    tone = _LEVELS**2.0 ** rng.uniform(-light / 2, light / 2)
+    return np.clip(255 * gain[:, None] * tone, 0, 255).round().astype(np.uint8)
 
 
 def random_views(
     images: Sequence[np.ndarray],
     input_px: int,
-    area_share: tuple[float, float],
-    turn_degrees: float,
+    variation: Variation,
     seed: Sequence[int],
     first: int = 0,
 ) -> np.ndarray:
@@ -77,7 +103,7 @@ def random_views(
     out = np.empty((len(images), input_px, input_px, 3), np.uint8)
     for position, image in enumerate(images):
         rng = np.random.default_rng([*seed, first + position])
-        out[position] = random_view(image, input_px, area_share, turn_degrees, rng)
+        out[position] = random_view(image, input_px, variation, rng)
     return out
 
 
@@ -106,7 +132,8 @@ def write_fixed_views(
             for _ in progress(pool.map(make, range(len(images))), "fixed views", len(images), "image"):
                 pass
             views.flush()
-    return np.memmap(path, np.uint8, "r", shape=shape)
+    # copy-on-write rather than read-only, of which torch warns; nobody writes to it
+    return np.memmap(path, np.uint8, "c", shape=shape)
 
 
 def prefetch(make: Callable[[K], V], keys: Sequence[K], ahead: int = 2) -> Iterator[V]:

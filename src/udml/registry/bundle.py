@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from udml import paths
 from udml.errors import UdmlError
 from udml.files import files_below, read_json, sha256_file, utc_now, write_json
 
@@ -71,8 +72,23 @@ class Sources:
     lock: Path
 
 
+def workspace_sources(workspace: Path = Path()) -> Sources:
+    """The files of a workspace in which the pipeline ran."""
+    return Sources(
+        workspace / paths.MODEL,
+        workspace / paths.INDEXED,
+        workspace / paths.METRICS,
+        workspace / PARAMS_FILE,
+        workspace / LOCK_FILE,
+    )
+
+
 def write_bundle(
-    directory: Path, name: str, sources: Sources, compacted_from: Bundle | None = None
+    directory: Path,
+    name: str,
+    sources: Sources,
+    revision: str | None = None,
+    compacted_from: str | None = None,
 ) -> Bundle:
     """Copy the sources into the empty `directory` and describe them there. The caller syncs them to disk.
 
@@ -80,7 +96,8 @@ def write_bundle(
         directory: an empty one.
         name: "v1", "v2", ...
         sources: what to copy.
-        compacted_from: the version they were made from, if the workspace did not make them.
+        revision: git revision that they were made from; default that of the working directory.
+        compacted_from: name of the version they were made from, if the workspace did not make them.
 
     Raises:
         UdmlError: if a source is missing, or the index was made by another model.
@@ -105,9 +122,9 @@ def write_bundle(
         model_version=card.model_version,
         data_version=info.data_version,
         images=info.count,
-        git_revision=compacted_from.git_revision if compacted_from else git_revision(),
+        git_revision=git_revision() if revision is None else revision,
         protocol=card.protocol,
-        compacted_from=compacted_from.name if compacted_from else None,
+        compacted_from=compacted_from,
         files=files,
     )
     write_json(directory / MANIFEST_FILE, asdict(bundle))

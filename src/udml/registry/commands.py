@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from udml import paths
-from udml.config import PARAMS_FILE
 from udml.files import read_json
-from udml.registry import compare, store
-from udml.registry.bundle import METRICS_FILE, Sources, read_bundle
+from udml.registry import compare, remote, store
+from udml.registry.bundle import METRICS_FILE, read_bundle, workspace_sources
 
 # the figure shown in the list: the first of these that a version has
 _HEADLINES = (
@@ -19,8 +17,7 @@ _HEADLINES = (
 
 def register(models: Path) -> None:
     """Keep the workspace's present model as a version."""
-    sources = Sources(paths.MODEL, paths.INDEXED, paths.METRICS, PARAMS_FILE, Path("dvc.lock"))
-    bundle = store.register(models, sources)
+    bundle = store.register(models, workspace_sources())
     print(f"registered {bundle.name}: model {bundle.model_version}, {bundle.images:,} images")
     print(f"Make it the champion:  udml models promote {bundle.name}")
 
@@ -43,7 +40,7 @@ def show(models: Path, name: str) -> None:
     bundle = read_bundle(directory)
     facts = vars(bundle) | {"images": f"{bundle.images:,}", "figure": headline(directory)}
     for key, value in facts.items():
-        if key != "files":
+        if key != "files" and value is not None:
             print(f"{key.replace('_', ' '):14} {value}")
     for path, file in bundle.files.items():
         print(f"{'file':14} {path}  {file.size_bytes:,} bytes  sha256 {file.sha256[:16]}")
@@ -73,11 +70,38 @@ def rollback(models: Path, reason: str) -> None:
     print(f"the champion is {store.rollback(models, reason).name} again")
 
 
+def challenge(models: Path) -> None:
+    """Say whether the workspace's model would be promoted, and why."""
+    from udml.registry.challenge import RESULT, challenge
+
+    result = challenge(models)
+    columns = list(result.table[0])
+    for row in [dict(zip(columns, columns, strict=True)), *result.table]:
+        print("  ".join(row.get(column, "").ljust(max(16, len(column))) for column in columns).rstrip())
+    print(f"\n{result.reason}\nin full: {RESULT}")
+
+
 def verify(models: Path, names: list[str]) -> None:
     """Compare versions with what was registered; all of them if none is named."""
     for name in names or store.version_names(models):
         bundle = store.verify(models, store.version_directory(models, name).name)
         print(f"{bundle.name}: all {len(bundle.files)} files are what was registered")
+
+
+def push(models: Path, names: list[str]) -> None:
+    """Copy versions to the default DVC remote."""
+    opened = remote.open_remote(Path())
+    _say_copied(remote.push(models, opened, names), f"pushed to {opened.url}")
+
+
+def pull(models: Path, names: list[str]) -> None:
+    """Copy versions from the default DVC remote."""
+    opened = remote.open_remote(Path())
+    _say_copied(remote.pull(models, opened, names), f"pulled from {opened.url}")
+
+
+def _say_copied(names: list[str], what: str) -> None:
+    print(f"{what}: {', '.join(names) or 'nothing, both have the same versions'}")
 
 
 def show_log(models: Path) -> None:

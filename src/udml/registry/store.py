@@ -13,13 +13,13 @@ there moves or changes.
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from udml.errors import UdmlError
-from udml.files import atomic_directory, sha256_file, sync, utc_now
+from udml.files import atomic_directory, files_below, sha256_file, sync, utc_now
 from udml.registry.bundle import (
     MANIFEST_FILE,
     Bundle,
@@ -37,13 +37,16 @@ _SWITCHES = ("promote", "rollback")
 Event = dict[str, Any]
 
 
-def register(models: Path, sources: Sources, compacted_from: Bundle | None = None) -> Bundle:
+def register(
+    models: Path, sources: Sources, revision: str | None = None, compacted_from: str | None = None
+) -> Bundle:
     """Keep a model, its index and its figures as the next version; the champion stays.
 
     Args:
         models: the registry's directory.
         sources: the files, of the workspace or of a version that was compacted.
-        compacted_from: that version.
+        revision: git revision that they were made from; default that of the working directory.
+        compacted_from: name of that version.
 
     Raises:
         UdmlError: if something is missing, or the index was made by another model.
@@ -51,18 +54,47 @@ def register(models: Path, sources: Sources, compacted_from: Bundle | None = Non
     with _locked(models):
         name = f"v{1 + max((int(name[1:]) for name in version_names(models)), default=0)}"
         with atomic_directory(models / VERSIONS / name) as building:
-            bundle = write_bundle(building, name, sources, compacted_from)
+            bundle = write_bundle(building, name, sources, revision, compacted_from)
         _append(models, "register", name, "", manifest_sha256=_manifest_sha256(models, name))
     return bundle
 
 
-def promote(models: Path, name: str, reason: str, instead_of: str | None = None) -> Bundle:
+def adopt(models: Path, name: str, directory: Path) -> Bundle:
+    """Make `directory`, a version registered elsewhere, a version here; it is verified before it counts.
+
+    Raises:
+        UdmlError: if it is not what its manifest says, or there is a version of that name.
+    """
+    with _locked(models):
+        bundle = verify_bundle(directory)
+        if bundle.name != name or name in version_names(models):
+            raise UdmlError(
+                f"{directory} is {bundle.name}, and {name} is wanted or already there", "try again"
+            )
+        for path in files_below(directory):
+            path.chmod(0o444)
+        os.rename(directory, models / VERSIONS / name)
+        sync(models / VERSIONS)
+        _append(models, "register", name, "pulled", manifest_sha256=_manifest_sha256(models, name))
+    return bundle
+
+
+def promote(
+    models: Path,
+    name: str,
+    reason: str,
+    check: Callable[[], None] = lambda: None,
+    gate: dict[str, Any] | None = None,
+    instead_of: str | None = None,
+) -> Bundle:
     """Make a version the champion.
 
     Args:
         models: the registry's directory.
         name: "v1", "v2", ...
         reason: kept in the log.
+        check: called when nobody else can change anything any more; what it raises prevents the promotion.
+        gate: the numbers behind the reason, kept in the log.
         instead_of: refuse unless this is the champion now.
 
     Raises:
@@ -77,9 +109,17 @@ def promote(models: Path, name: str, reason: str, instead_of: str | None = None)
                 f"{name} was made to replace {instead_of}, but the champion is {champion} now",
                 f"start again from {champion}, or `udml models promote {name}` if you want it all the same",
             )
+        check()
         if champion != name:
-            _switch(models, name, "promote", reason)
+            _switch(models, name, "promote", reason, **({"gate": gate} if gate else {}))
     return bundle
+
+
+def refuse(models: Path, name: str, reason: str, check: Callable[[], None], gate: dict[str, Any]) -> None:
+    """Note in the log that a version may not serve; arguments as for `promote`. The champion stays."""
+    with _locked(models):
+        check()
+        _append(models, "refuse", name, reason, gate=gate)
 
 
 def rollback(models: Path, reason: str) -> Bundle:
@@ -173,9 +213,9 @@ def events(models: Path) -> list[Event]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def _switch(models: Path, name: str, event: str, reason: str) -> None:
+def _switch(models: Path, name: str, event: str, reason: str, **more: Any) -> None:
     """Log it, then do it: a killed process leaves an entry that `_reconcile` takes back."""
-    _append(models, event, name, reason)
+    _append(models, event, name, reason, **more)
     link = models / f".{CHAMPION}.tmp"
     link.unlink(missing_ok=True)
     link.symlink_to(Path(VERSIONS) / name)

@@ -203,7 +203,10 @@ class Collection:
             data = (self._additions.original(image_id) if self._additions else None) or b""
             place = "it was removed, or the file of additions is not the one it was added to"
         if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise UdmlError(f"the original of image {image_id} ({item.source}) is not there: {place}")
+            raise UdmlError(
+                f"the original of image {image_id} ({item.source}) is not there: {place}",
+                "bring back the data or the file it was indexed with",
+            )
         return data
 
     # --- changing ---------------------------------------------------------------------------------

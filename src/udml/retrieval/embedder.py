@@ -1,6 +1,6 @@
 """A shipped ONNX model as a function from pixels to embeddings. No torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from udml.errors import UdmlError
 from udml.files import atomic_path
 from udml.machine import usable_cores
 from udml.model_card import ModelCard, read_model_card
-from udml.pixels import Reason, Undecodable, read_image
+from udml.pixels import Decoded, Reason, Undecodable, read_image
 from udml.progress import progress
 
 if TYPE_CHECKING:
@@ -194,14 +194,18 @@ class EmbeddedFiles:
         vectors: float32 [k, d], unit rows.
         paths: the k files they belong to, in the order asked for.
         problems: all the other files.
+        noted: k entries, what `note` of `embed_files` said of each.
     """
 
     vectors: np.ndarray
     paths: list[Path]
     problems: list[FileProblem]
+    noted: list[Any]
 
 
-def embed_files(embedder: Embedder, paths: Sequence[Path]) -> EmbeddedFiles:
+def embed_files(
+    embedder: Embedder, paths: Sequence[Path], note: Callable[[Decoded], Any] = lambda image: None
+) -> EmbeddedFiles:
     """Decode image files as the gallery was decoded, and embed them.
 
     A file that holds no usable image becomes an entry of `problems`; the others go on.
@@ -209,16 +213,19 @@ def embed_files(embedder: Embedder, paths: Sequence[Path]) -> EmbeddedFiles:
     Args:
         embedder: the model.
         paths: of files.
+        note: what else to remember of each image; called in threads while it is decoded.
     """
     vectors = [np.empty((0, embedder.card.embedding_dim), np.float32)]
     kept: list[Path] = []
     problems: list[FileProblem] = []
+    noted: list[Any] = []
 
-    def read(path: Path) -> np.ndarray | Undecodable:
+    def read(path: Path) -> tuple[np.ndarray, Any] | Undecodable:
         try:
-            return read_image(path, embedder.card.store_short_side_px).pixels
+            image = read_image(path, embedder.card.store_short_side_px)
         except Undecodable as problem:
             return problem
+        return image.pixels, note(image)
 
     with (
         ThreadPoolExecutor(usable_cores()) as pool,  # Pillow decodes outside Python's global lock
@@ -227,9 +234,10 @@ def embed_files(embedder: Embedder, paths: Sequence[Path]) -> EmbeddedFiles:
         for start in range(0, len(paths), _WINDOW):
             window = paths[start : start + _WINDOW]
             found = list(zip(window, pool.map(read, window), strict=True))
-            images = [(path, image) for path, image in found if not isinstance(image, Undecodable)]
+            images = [(path, *image) for path, image in found if not isinstance(image, Undecodable)]
             problems += [FileProblem(p, e.reason, e.detail) for p, e in found if isinstance(e, Undecodable)]
-            kept += [path for path, _ in images]
-            vectors.append(embedder.embed([image for _, image in images]))
+            kept += [path for path, _, _ in images]
+            noted += [said for _, _, said in images]
+            vectors.append(embedder.embed([pixels for _, pixels, _ in images]))
             bar.update(len(window))
-    return EmbeddedFiles(np.concatenate(vectors), kept, problems)
+    return EmbeddedFiles(np.concatenate(vectors), kept, problems, noted)

@@ -52,21 +52,38 @@ def evaluate_workspace() -> None:
 
 
 def evaluate(params: Params) -> Evaluation:
-    """Embed what is not embedded yet and score both models; see `evaluate_workspace`."""
+    """Score the shipped model beside the frozen backbone; see `evaluate_workspace`."""
+    return compare_with(paths.EXPORTED / _FROZEN_FILE, params)
+
+
+def compare_with(other_model: Path, params: Params) -> Evaluation:
+    """Score the shipped model beside another one, both on the workspace's test images.
+
+    Args:
+        other_model: an ONNX file that `udml export` wrote, here or elsewhere. It sees the pixels of this
+            workspace's store, whatever size it was trained with.
+        params: the settings.
+
+    Returns:
+        An evaluation whose `frozen` is the other model.
+
+    Raises:
+        UdmlError: as `evaluate_workspace`.
+    """
     catalog = read_catalog(paths.PREPARED)
     store = open_store(paths.PREPARED, catalog)
     test = read_test_set(catalog, read_json(paths.PREPARED / SUMMARY_FILE)["data_version"])
     shipped = Embedder(paths.MODEL)
-    frozen = Embedder(paths.EXPORTED / _FROZEN_FILE)
+    other = Embedder(other_model)
     index = open_index(paths.INDEXED, shipped.card)
     _require_same_data(index, test)
     shown = view_sources(test.groups, params.evaluate.seed)
     views = _views(store, test.rows[shown], params.evaluate.seed)
     image_ids = catalog["image_id"].to_numpy()[test.rows]
     trained_vectors = ModelVectors(shipped.card, vectors_of(index, image_ids), shipped.embed(views))
-    frozen_images, scratch = _embed_frozen(frozen, store, test.rows)
-    frozen_vectors = ModelVectors(frozen.card, frozen_images, frozen.embed(views))
-    evaluation = compare_models(test, shown, trained_vectors, frozen_vectors, params.evaluate)
+    other_images, scratch = _embed_other(other_model, other, store, test.rows)
+    other_vectors = ModelVectors(other.card, other_images, other.embed(views))
+    evaluation = compare_models(test, shown, trained_vectors, other_vectors, params.evaluate)
     shutil.rmtree(scratch)
     return evaluation
 
@@ -99,13 +116,13 @@ def _views(store: ImageStore, rows: np.ndarray, seed: int) -> list[np.ndarray]:
     return [strong_view(store[int(row)], rng) for row in rows]
 
 
-def _embed_frozen(embedder: Embedder, store: ImageStore, rows: np.ndarray) -> tuple[np.ndarray, Path]:
-    """Vectors of the test rows and the scratch directory they are kept in until the stage is done."""
-    key = fingerprint(
-        sha256_file(paths.EXPORTED / _FROZEN_FILE), sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS
-    )
+def _embed_other(
+    path: Path, embedder: Embedder, store: ImageStore, rows: np.ndarray
+) -> tuple[np.ndarray, Path]:
+    """Vectors of the test rows and the scratch directory they are kept in until the work is done."""
+    key = fingerprint(sha256_file(path), sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS)
     scratch = scratch_directory("evaluate", key)
-    chunks = embed_store_resumably(embedder, store, rows, scratch, "embed, frozen backbone")
+    chunks = embed_store_resumably(embedder, store, rows, scratch, f"embed with {path}")
     empty = np.empty((0, embedder.card.embedding_dim), np.float32)
     return np.concatenate([empty, *chunks]), scratch
 

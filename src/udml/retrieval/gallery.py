@@ -14,6 +14,7 @@ from udml.model_card import ModelCard
 
 INDEX_FILE = "index.faiss"
 INFO_FILE = "index.json"
+REFERENCE_FILE = "reference.parquet"  # see udml.retrieval.reference, which needs pandas
 VECTORS_FILE = "vectors.npy"
 _REBUILD = "build the index again with `dvc repro index`"
 _CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
@@ -73,7 +74,7 @@ class GalleryIndex:
     ids: np.ndarray
     faiss_index: Any
     base: Any
-    exact: np.ndarray | None
+    exact: np.ndarray | None = None
 
 
 def open_index(directory: Path, card: ModelCard) -> GalleryIndex:

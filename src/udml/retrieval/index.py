@@ -21,13 +21,14 @@ from udml.retrieval.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
 from udml.retrieval.gallery import IndexInfo
 from udml.retrieval.items import IndexedItem
 from udml.retrieval.no_match import nearest_others, spread_rows, threshold_at
+from udml.retrieval.reference import write_reference
 
 _VIEWS_SEED = 0
 _ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset")
 
 
 def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> None:
-    """Write index.faiss, index.json and items.sqlite to `out`.
+    """Write index.faiss, index.json, items.sqlite and reference.parquet to `out`.
 
     Every catalogue row is indexed, whatever its split: people search all their pictures. Ids are the
     catalogue's image_ids. Embeddings survive a kill; the same inputs give the same index.
@@ -36,7 +37,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         exported: what the export stage wrote.
         prepared: what the prepare stage wrote.
         out: replaced as a whole.
-        params: sizes at which the kind of index changes, and the recall demanded.
+        params: sizes at which the kind of index changes, the recall demanded, the reference's size.
 
     Raises:
         UdmlError: if an input is missing or broken, or the recall demanded cannot be reached.
@@ -71,6 +72,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
     )
     with atomic_directory(out) as unfinished:
         write_index(unfinished, built, chunks, info, _items(catalog))
+        write_reference(unfinished, catalog, store, params.reference_images)
     shutil.rmtree(scratch)
 
 

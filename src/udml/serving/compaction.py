@@ -4,9 +4,11 @@ Nothing is taken out of the file of additions: it says what the collection is wh
 and keeps the originals. What the new index holds already is simply not laid over it any more.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from udml.errors import UdmlError
 from udml.learning.labelfree import strong_view
 from udml.registry import store
 from udml.registry.bundle import (
+    INDEX_DIRECTORY,
     LOCK_FILE,
     METRICS_FILE,
     MODEL_FILE,
@@ -27,7 +30,7 @@ from udml.registry.bundle import (
 )
 from udml.retrieval.build import build, kind_for, write_index
 from udml.retrieval.collection import Collection
-from udml.retrieval.gallery import vectors_of
+from udml.retrieval.gallery import REFERENCE_FILE, vectors_of
 from udml.retrieval.items import NOT_IN_DATA, IndexedItem
 from udml.retrieval.overlay import Overlay
 from udml.serving.engine import Searcher
@@ -67,7 +70,11 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
             index = Path(scratch, "index")
             index.mkdir()
             _write_folded(searcher, overlay, _index_params(old), index)
-            new = store.register(models, _sources(old, index), compacted_from=read_bundle(old))
+            reference = old / INDEX_DIRECTORY / REFERENCE_FILE
+            if reference.exists():  # what the model was trained on stays what it was
+                shutil.copyfile(reference, index / REFERENCE_FILE)
+            made = read_bundle(old)
+            new = store.register(models, _sources(old, index), made.git_revision, made.name)
     reason = f"{len(overlay.ids)} added and {len(overlay.hidden)} removed images folded into {old.name}"
     return store.promote(models, new.name, reason, instead_of=old.name)
 
@@ -78,8 +85,12 @@ def _sources(version: Path, index: Path) -> Sources:
 
 
 def _index_params(version: Path) -> Index:
+    """The settings the version was made with; keys that came or went since then are as they are today."""
     path = version / PARAMS_FILE
-    return parse_section(yaml.safe_load(path.read_text()).get("index"), Index, str(path), "index")
+    today = yaml.safe_load((files("udml") / "presets" / "laptop.yaml").read_text())["index"]
+    then = yaml.safe_load(path.read_text()).get("index") or {}
+    kept = {key: then.get(key, value) for key, value in today.items()}
+    return parse_section(kept, Index, str(path), "index")
 
 
 def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path) -> None:

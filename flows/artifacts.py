@@ -1,0 +1,57 @@
+"""What people see of a retraining in the Prefect UI, beside its logs."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+from udml.data.validate import RESULT_FILE
+from udml.files import read_json
+from udml.registry.challenge import Challenge
+
+
+def show_validation(validated: Path) -> None:
+    """The verdict on the data, rule by rule; nothing if the stage did not get that far."""
+    if not (validated / RESULT_FILE).exists():
+        return
+    result = read_json(validated / RESULT_FILE)
+    verdict = "The data meet every rule." if result["success"] else "**The data break a rule.**"
+    lines = [f"# Validation\n\n{verdict} Data version {result['data_version']}.\n"]
+    lines += ["| rule | met | rows that do not | first of them |", "|---|---|---|---|"]
+    for rule in result["rules"]:
+        met = "yes" if rule["met"] else ("**no**" if rule["required"] else "no (reported only)")
+        examples = "; ".join(rule["examples"][:3]) if not rule["met"] else ""
+        cells = (f"{rule['name']}: {rule['sentence']}", met, f"{rule['failing']:,}", examples)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    _show(create_markdown_artifact, key="validation", markdown="\n".join(lines))
+
+
+def show_challenge(judged: Challenge, picture: Path) -> None:
+    """The table, the reason, and pictures of changed neighbours."""
+    _show(
+        create_table_artifact,
+        key="champion-against-challenger",
+        table=judged.table,
+        description="Per cent, effective rank in dimensions; the same test images for all.",
+    )
+    _show(create_markdown_artifact, key="decision", markdown=f"# Decision\n\n{judged.reason}")
+    if picture.exists():
+        encoded = base64.b64encode(picture.read_bytes()).decode()
+        _show(
+            create_image_artifact,
+            key="changed-neighbours",
+            image_url=f"data:image/jpeg;base64,{encoded}",
+            description="Queries (left) whose neighbours changed most. Two lines each: what the champion "
+            "finds, and below it what the challenger finds.",
+        )
+
+
+def _show(create: Callable[..., Any], **what: Any) -> None:
+    """A server that is away must not stop a retraining: what it would have shown is in the log as well."""
+    try:
+        create(**what)
+    except Exception as error:  # Prefect's client raises many kinds
+        get_run_logger().warning("the server did not take the artifact %s: %r", what["key"], error)

@@ -1,0 +1,49 @@
+"""`udml monitor` as a Prefect flow: whether new images drift from what the champion knows.
+
+    python -m flows.monitor FOLDER [VERSION [OUT]]
+
+runs it once, in this process. Another flow calls `drift_verdict` to decide whether to retrain.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+
+from udml.monitor.monitor import monitor_workspace
+from udml.monitor.report import summary
+from udml.registry.store import CHAMPION
+
+TIMEOUT_SECONDS = 6 * 3600
+
+
+@flow(name="monitor", log_prints=True)
+def monitor(folder: str, version: str = CHAMPION, out: str = "drift.html") -> dict[str, Any]:
+    """Test the images of a folder against a version; returns what `udml monitor` writes as JSON."""
+    return drift_verdict(Path(folder), version, Path(out))
+
+
+# The same images give the same verdict, so there are no retries.
+@task(timeout_seconds=TIMEOUT_SECONDS)
+def drift_verdict(path: Path, version: str = CHAMPION, out: Path = Path("drift.html")) -> dict[str, Any]:
+    """Say whether the images at `path` (a folder or a file) drift from what a version was made of.
+
+    The result stands in the run's artifacts too, and as a page with pictures at `out`.
+
+    Returns:
+        What `udml monitor` writes as JSON: "verdict" is "drift", "no drift" or "too few".
+
+    Raises:
+        UdmlError: if there is no such version, or no usable image.
+    """
+    finding = monitor_workspace([path], version, out)
+    said = f"**{finding.drift.verdict}**: {summary(finding.drift)}"
+    print(said)
+    create_markdown_artifact(f"{said}\n\nPictures: {out.resolve()}", key="drift")
+    return finding.to_json()
+
+
+if __name__ == "__main__":
+    monitor(*sys.argv[1:])

@@ -1,0 +1,33 @@
+"""`udml index add | remove | compact`: change what the champion searches, without training."""
+
+import argparse
+from pathlib import Path
+
+from udml.cli.common import add_to
+
+
+def add_index_actions(command: argparse.ArgumentParser) -> None:
+    """`udml index` alone is the stage; with an action it changes what the champion searches."""
+    actions = command.add_subparsers(metavar="ACTION", dest="action")
+    add = add_to(actions, "add", _change_index, "add images to the champion's collection, without training")
+    add.add_argument("paths", nargs="+", type=Path, help="image files or folders")
+    remove = add_to(actions, "remove", _change_index, "remove images from the champion's collection")
+    remove.add_argument(
+        "names", nargs="+", metavar="ID|SOURCE", help="ids, or paths inside the imported folder"
+    )
+    compact = add_to(actions, "compact", _change_index, "fold what was added and removed into a new champion")
+    compact.add_argument(
+        "--min-share", type=float, default=0.0, help="only if at least this share has changed (default: 0)"
+    )
+
+
+def _change_index(options: argparse.Namespace) -> None:
+    from udml.serving import index_commands
+
+    match options.action:
+        case "add":
+            index_commands.add(options.paths)
+        case "remove":
+            index_commands.remove(options.names)
+        case "compact":
+            index_commands.compact(options.min_share)

@@ -1,0 +1,116 @@
+"""Commands of the pipeline: bring images in, choose settings, run one stage."""
+
+import argparse
+from pathlib import Path
+
+from udml import paths
+from udml.cli.collection import add_index_actions
+from udml.cli.common import Command, Commands, add_to
+
+
+def add_pipeline(commands: Commands) -> None:
+    """Add `data`, `preset` and a command per stage."""
+    _add_data(commands)
+    _add_preset(commands)
+    for name, (run, help_text) in _STAGES.items():
+        command = add_to(commands, name, run, f"stage: {help_text}")
+        if name == "index":
+            add_index_actions(command)
+
+
+def _add_data(commands: Commands) -> None:
+    data = commands.add_parser("data", help="bring images in")
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    command = add_to(actions, "import", _import, "copy images into data/, as shards that DVC tracks")
+    command.add_argument(
+        "source", help="a folder, a CSV or Parquet manifest, or `places`, the built-in sample"
+    )
+    command.add_argument("--layout", help="how the folder is laid out (default: detected)")
+    add_to(actions, "ensure", _ensure, "have data: what is here, else from the DVC remote, else `places`")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from udml.data.importing import import_data
+
+    sample = options.source == "places" and options.layout in (None, "places")
+    source = None if sample else Path(options.source)
+    summary = import_data(source, "places" if sample else options.layout, paths.DATA)
+    print("\n".join(summary.lines()))
+
+
+def _ensure(options: argparse.Namespace) -> None:
+    from udml.data.importing import ensure_data
+
+    print(ensure_data(paths.DATA))
+
+
+def _add_preset(commands: Commands) -> None:
+    command = add_to(commands, "preset", _preset, "print complete settings: for a laptop, or the paper's own")
+    command.add_argument("name", choices=("laptop", "paper"))
+    command.add_argument("--write", action="store_true", help="write it to params.yaml instead")
+
+
+def _preset(options: argparse.Namespace) -> None:
+    from importlib.resources import files
+
+    from udml.config import PARAMS_FILE
+    from udml.files import atomic_path
+
+    text = (files("udml") / "presets" / f"{options.name}.yaml").read_text()
+    if not options.write:
+        print(text, end="")
+        return
+    with atomic_path(PARAMS_FILE) as temporary:
+        temporary.write_text(text)
+    print(f"wrote {PARAMS_FILE}; `git diff {PARAMS_FILE}` shows what changed, `dvc repro` runs it")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from udml.config import load_params
+    from udml.data.prepare import prepare
+
+    prepare(paths.DATA, paths.PREPARED, load_params().prepare)
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from udml.config import load_params
+    from udml.data.validate import validate
+
+    validate(paths.PREPARED, paths.VALIDATED, load_params().validate)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from udml.config import load_params
+    from udml.learning.train import train
+
+    train(paths.PREPARED, paths.TRAINED, paths.LIVE, load_params().train)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from udml.config import load_params
+    from udml.export.export import export
+
+    export(paths.TRAINED, paths.PREPARED, paths.DATA, paths.EXPORTED, load_params().export)
+
+
+def _index(options: argparse.Namespace) -> None:
+    from udml.config import load_params
+    from udml.retrieval.index import index
+
+    index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, load_params().index)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from udml.retrieval.evaluate import evaluate_workspace
+
+    evaluate_workspace()
+
+
+_STAGES: dict[str, tuple[Command, str]] = {
+    "prepare": (_prepare, "decode every image once, find duplicates, split; bad files go to quarantine"),
+    "validate": (_validate, "check the catalogue before anything is trained on it"),
+    "train": (_train, "learn the embedding from unlabelled images"),
+    "export": (_export, "write the ONNX model and prove that it gives the same vectors"),
+    "index": (_index, "embed every image with the ONNX model and build the search index"),
+    "evaluate": (_evaluate, "score what ships beside the frozen backbone, and write the report"),
+}

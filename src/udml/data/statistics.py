@@ -1,0 +1,43 @@
+"""Simple figures of single images: light, colour, focus and shape. Pixels in, numbers out."""
+
+import numpy as np
+from PIL import Image
+
+from udml.data.decoding import sharpness
+
+STATISTICS = (
+    "brightness",  # mean grey level, 0..255
+    "contrast",  # standard deviation of the grey levels
+    "sharpness",  # variance of the Laplacian; blur brings it near 0
+    "saturation",  # mean of (max - min) / max over the channels, 0 grey to 1
+    "warmth",  # mean red less mean blue level, -255..255
+    "tint",  # mean green level less that of red and blue, -255..255
+    "megapixels",  # of the file, before any shrinking
+    "aspect",  # width / height of the file, upright
+)
+
+
+def image_statistics(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The figures named by `STATISTICS`, in that order: float64 [8], finite.
+
+    Args:
+        pixels: uint8 [h, w, 3], RGB, as kept in the image store.
+        width: px of the whole image, upright, before it was shrunk for the store.
+        height: likewise.
+    """
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    highest = pixels.max(axis=2).astype(np.float64)
+    colourfulness = (highest - pixels.min(axis=2)) / np.maximum(highest, 1)
+    red, green, blue = pixels.mean(axis=(0, 1))
+    return np.array(
+        [
+            grey.mean(),
+            grey.std(),
+            sharpness(grey),
+            colourfulness.mean(),
+            red - blue,
+            green - (red + blue) / 2,
+            width * height / 1e6,
+            width / height,
+        ]
+    )

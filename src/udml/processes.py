@@ -1,0 +1,85 @@
+"""Run a command so that its output is seen as it comes, and so that it never outlives who started it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+# Whatever ends the caller, SIGKILL too, closes the pipe that is the shell's standard input; the reader in
+# the background then ends the whole process group. DVC left alone would keep its stage running and writing.
+# If only the command is killed, what it started is ended as well.
+_LIFELINE = """
+exec 3<&0 </dev/null
+{ read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
+"$@" 3<&-
+status=$?
+trap '' TERM
+kill -TERM 0
+exit $status
+"""
+_LAST_LINES = 10
+
+
+def run_command(
+    command: Sequence[str],
+    say: Callable[[str], None],
+    directory: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Run a command in a process group of its own, handing each line it prints to `say`.
+
+    Whatever ends the caller early (a timeout, a cancelled run, a kill) ends the whole group.
+
+    Args:
+        command: program and arguments. The programs beside this Python are found first.
+        say: receives each line of its output and errors.
+        directory: to run it in; default the present one.
+        variables: of the environment, added to the present ones.
+
+    Returns:
+        The last lines printed.
+
+    Raises:
+        RuntimeError: if the command fails, with its last lines.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    ours = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", _LIFELINE, "sh", *command],
+        cwd=directory,
+        env={**os.environ, **ours, **(variables or {})},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    last: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip():
+                say(line.rstrip())
+                last = [*last[1 - _LAST_LINES :], line.rstrip()]
+        status = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        _wait_for_all(process)
+        raise
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+    if status != 0:
+        raise RuntimeError(f"{' '.join(command)} failed with status {status}:\n" + "\n".join(last))
+    return last
+
+
+def _wait_for_all(process: "subprocess.Popen[str]") -> None:
+    """Until every process of the group is gone: the last one to go closes the output."""
+    assert process.stdout is not None
+    for _ in process.stdout:
+        pass
+    process.wait()

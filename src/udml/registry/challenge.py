@@ -1,0 +1,197 @@
+"""Set the workspace's model, the challenger, against the frozen backbone and the present champion.
+
+Champion and challenger are scored on the same images: the test images of the workspace as it is now.
+"""
+
+import math
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from udml import paths
+from udml.config import Params, Retrain, load_params
+from udml.data.catalog import open_store
+from udml.errors import UdmlError
+from udml.files import SCRATCH, atomic_directory, read_json, write_json
+from udml.learning.selection import judge
+from udml.registry import store
+from udml.registry.bundle import MODEL_FILE, workspace_sources
+from udml.registry.gate import TITLES, Decision, Measured, decide
+from udml.registry.lease import Lease, require_held
+from udml.retrieval.evaluate import compare_with
+from udml.retrieval.evaluation import LEAVE_ONE_OUT, Evaluation, ModelEvaluation
+from udml.retrieval.intervals import Estimate
+from udml.retrieval.report_pictures import contact_sheet
+
+RESULT = SCRATCH / "challenge"
+DECISION_FILE = "decision.json"
+NEIGHBOURS_FILE = "changed-neighbours.jpg"
+_LABEL_FREE = "label_free"
+_EFFECTIVE_RANK = "effective_rank"
+_SHOWN_QUERIES = 8
+_SHOWN_NEIGHBOURS = 6
+_SIDE_PX, _GAP_PX = 80, 6
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What came of a challenge.
+
+    Attributes:
+        champion: the version that was challenged, "" if there was none.
+        promote: whether the challenger may serve.
+        reason: why, or why not, with numbers.
+        gate: the decision in full, for the log.
+        table: rows of "figure", "frozen backbone", the champion, "challenger", "difference".
+    """
+
+    champion: str
+    promote: bool
+    reason: str
+    gate: dict[str, Any]
+    table: list[dict[str, str]]
+
+
+def challenge(models: Path) -> Challenge:
+    """Judge the workspace's model; write decision.json, and a picture of changed neighbours, to `RESULT`.
+
+    Raises:
+        UdmlError: if the pipeline has not run, or the champion is not what was registered.
+    """
+    params, sources = load_params(), workspace_sources()
+    if not sources.metrics.exists():
+        raise UdmlError(f"no figures at {sources.metrics}", "run `dvc repro` first")
+    metrics = read_json(sources.metrics)
+    champion = store.champion_name(models)
+    evaluation = None
+    if champion is not None:
+        store.verify(models, champion)
+        evaluation = compare_with(store.version_directory(models, champion) / MODEL_FILE, params)
+    decision = _decide(metrics, evaluation, f"champion {champion}", params)
+    table = comparison_table(metrics, evaluation, f"champion {champion}")
+    result = Challenge(champion or "", decision.promote, decision.reason, asdict(decision), table)
+    RESULT.parent.mkdir(exist_ok=True)
+    with atomic_directory(RESULT) as unfinished:
+        write_json(unfinished / DECISION_FILE, asdict(result))
+        if evaluation is not None:
+            picture_of_changes(evaluation).save(unfinished / NEIGHBOURS_FILE, "JPEG", quality=80)
+    return result
+
+
+def read_challenge(workspace: Path) -> Challenge:
+    """The result that `challenge` left in a workspace."""
+    return Challenge(**read_json(workspace / RESULT / DECISION_FILE))
+
+
+def conclude(models: Path, workspace: Path, lease: Lease, revision: str) -> str:
+    """Register what was judged in `workspace`, and promote or refuse it; returns the version's name.
+
+    Raises:
+        UdmlError: if the lease was lost, or the champion is another one by now. The champion stays.
+    """
+    judged = read_challenge(workspace)
+
+    def check() -> None:
+        require_held(lease)
+        if (store.champion_name(models) or "") != judged.champion:
+            raise UdmlError(
+                f"the champion changed from {judged.champion or 'none'} to {store.champion_name(models)} "
+                "while the challenger was judged",
+                "run `udml retrain` again; what was computed is kept",
+            )
+
+    check()
+    name = store.register(models, workspace_sources(workspace), revision).name
+    act = store.promote if judged.promote else store.refuse
+    act(models, name, judged.reason, check, judged.gate)
+    shutil.rmtree(workspace / RESULT)
+    return name
+
+
+def _decide(
+    metrics: dict[str, Any], evaluation: Evaluation | None, champion: str, params: Params
+) -> Decision:
+    rank, frozen_rank = (metrics[kind][_LABEL_FREE][_EFFECTIVE_RANK] for kind in ("trained", "frozen"))
+    return decide(
+        against_frozen(metrics, params.retrain),
+        against_champion(evaluation, champion, params.retrain) if evaluation else None,
+        judge(rank, frozen_rank, params.train.min_effective_rank_share),
+        params.retrain,
+    )
+
+
+def against_frozen(metrics: dict[str, Any], params: Retrain) -> Measured:
+    """What metrics.json says of the challenger and the frozen backbone."""
+    protocol, metric = _ruler(LEAVE_ONE_OUT in metrics["trained"], params)
+    trained, frozen = (metrics[kind][protocol][metric] for kind in ("trained", "frozen"))
+    difference = Estimate(*(metrics["difference"][metric + end] for end in ("", "_low", "_high")))
+    return Measured("the frozen backbone", metric, trained, frozen, difference)
+
+
+def against_champion(evaluation: Evaluation, name: str, params: Retrain) -> Measured:
+    """What an evaluation whose `frozen` is the champion says of the two."""
+    protocol, metric = _ruler(LEAVE_ONE_OUT in evaluation.trained.scores, params)
+    challenger = _estimate(evaluation.trained, protocol, metric).value
+    other = _estimate(evaluation.frozen, protocol, metric).value
+    return Measured(name, metric, challenger, other, evaluation.differences[protocol][metric])
+
+
+def _ruler(labelled: bool, params: Retrain) -> tuple[str, str]:
+    """Protocol and metric that decide."""
+    return (LEAVE_ONE_OUT, params.metric) if labelled else (_LABEL_FREE, params.label_free_metric)
+
+
+def _estimate(model: ModelEvaluation, protocol: str, metric: str) -> Estimate:
+    return model.label_free[metric] if protocol == _LABEL_FREE else model.scores[protocol].estimates[metric]
+
+
+def comparison_table(
+    metrics: dict[str, Any], evaluation: Evaluation | None, champion: str
+) -> list[dict[str, str]]:
+    """Frozen backbone, champion and challenger side by side, for people: per cent, rank in dimensions."""
+    rows = []
+    for protocol, metric in (
+        *((LEAVE_ONE_OUT, metric) for metric in ("recall_at_1", "map_at_r", "r_precision")),
+        *((_LABEL_FREE, metric) for metric in ("found_again_at_1", "found_again_mrr", _EFFECTIVE_RANK)),
+    ):
+        if protocol not in metrics["trained"]:
+            continue
+        trained, frozen = (metrics[kind][protocol][metric] for kind in ("trained", "frozen"))
+        row = {"figure": TITLES.get(metric, "effective rank"), "frozen backbone": _shown(metric, frozen)}
+        if evaluation is not None:
+            row[champion] = _shown(metric, _estimate(evaluation.frozen, protocol, metric).value)
+        row["challenger"] = _shown(metric, trained)
+        difference = evaluation.differences[protocol].get(metric) if evaluation else None
+        if difference is not None and not math.isnan(difference.low):
+            low, high = 100 * difference.low, 100 * difference.high
+            row["challenger - champion, points"] = (
+                f"{100 * difference.value:+.1f} ({low:+.1f} to {high:+.1f})"
+            )
+        rows.append(row)
+    return rows
+
+
+def _shown(metric: str, value: float) -> str:
+    return f"{value:.1f}" if metric == _EFFECTIVE_RANK else f"{100 * value:.1f}"
+
+
+def picture_of_changes(evaluation: Evaluation) -> Image.Image:
+    """The queries whose neighbours changed most, two lines each.
+
+    The first picture of a line is the query; then comes what the champion finds, and in the second line
+    what the challenger finds.
+    """
+    old, new = (model.neighbours[:, :_SHOWN_NEIGHBOURS] for model in (evaluation.frozen, evaluation.trained))
+    kept = np.array([len(np.intersect1d(*pair)) for pair in zip(old, new, strict=True)])
+    asked = np.argsort(kept, kind="stable")[:_SHOWN_QUERIES]
+    lines = [[evaluation.rows[at], *found[at]] for at in asked for found in (old, new)]
+    columns = 1 + old.shape[1]
+    pictures = [int(row) for line in lines for row in line]
+    sheet = contact_sheet(open_store(paths.PREPARED), pictures, columns, _SIDE_PX, _GAP_PX)
+    white = Image.new("RGB", sheet.size, "white")
+    white.paste(sheet, mask=sheet.getchannel("A"))
+    return white

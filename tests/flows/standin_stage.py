@@ -1,0 +1,93 @@
+"""The stages of the stand-in workspace: real files of real formats, made in a moment.
+
+`STANDIN_PAUSE=train:FILE` makes a stage create FILE and wait for it to be removed (or to be killed).
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.retrieval.fakes import write_prepared
+from tests.retrieval.models import pictures, tiny_card, write_model
+from udml import paths
+from udml.config import load_params
+from udml.files import fingerprint, write_json
+
+CLASSES, IMAGES = 48, 288
+
+
+def prepare() -> None:
+    """Half of the classes for training, half for testing; the data's own text makes the pictures."""
+    seed = int(fingerprint(Path("data/batch.txt").read_text())[:6], 16)
+    images = pictures(IMAGES, seed, CLASSES)
+    labels = [f"class-{number % CLASSES}" for number in range(IMAGES)]
+    splits = ["train" if number % CLASSES < CLASSES // 2 else "test" for number in range(IMAGES)]
+    write_prepared(paths.PREPARED, images, labels, splits)
+    write_json(paths.PREPARED / "summary.json", {"data_version": f"data-{seed:06x}"})
+
+
+def validate() -> None:
+    """The data meet a rule."""
+    rule = {"name": "fits", "sentence": "images fit", "met": True, "required": True, "failing": 0,
+            "examples": []}  # fmt: skip
+    write_json(paths.VALIDATED / "result.json", {"success": True, "data_version": "data", "rules": [rule]})
+
+
+def train() -> None:
+    """Work in two halves; the first is kept in .scratch when the stage is killed in the second."""
+    half = Path(".scratch/train-0/half")
+    resumed = half.exists()
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_text("done")
+    pause("train")
+    paths.TRAINED.mkdir(parents=True)
+    (paths.TRAINED / "how.json").write_text(json.dumps({"seed": load_params().train.seed}))
+    half.unlink()
+    half.parent.rmdir()
+    print("resumed" if resumed else "from the start")
+
+
+def export() -> None:
+    """A model that sees every colour; the frozen one sees only two of the twelve numbers."""
+    seed = load_params().train.seed
+    weak = seed >= 100  # a challenger that is worse than any other
+    card = tiny_card(model_version=f"model-{seed}-{load_params().train.steps}")
+    write_model(paths.MODEL, card, seed, inputs=2 if weak else 12)
+    write_model(paths.EXPORTED / "frozen.onnx", tiny_card("frozen"), 0, inputs=2)
+
+
+def index() -> None:
+    """The real stage."""
+    from udml.retrieval.index import index
+
+    index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, load_params().index)
+
+
+def evaluate() -> None:
+    """The real figures without the report."""
+    from udml.retrieval.evaluate import evaluate
+    from udml.retrieval.evaluation_files import write_metrics
+
+    write_metrics(paths.METRICS, evaluate(load_params()))
+
+
+def pause(stage: str) -> None:
+    """Wait while the test wants this stage to."""
+    wanted, _, name = os.environ.get("STANDIN_PAUSE", "").partition(":")
+    if stage == wanted:
+        Path(name).touch()
+        while Path(name).exists():
+            time.sleep(0.05)
+
+
+STAGES: dict[str, Callable[[], None]] = {
+    stage.__name__: stage for stage in (prepare, validate, train, export, index, evaluate)
+}
+
+if __name__ == "__main__":
+    if sys.argv[1] != "train":
+        pause(sys.argv[1])
+    STAGES[sys.argv[1]]()

@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.monitor.workspace import make_workspace, save
+from tests.retrieval.models import pictures
+from udml.cli import main
+from udml.errors import UdmlError
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(autouse=True)
+def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+
+
+def test_more_of_the_same_is_no_drift_and_broken_files_are_listed(tmp_path: Path, capsys) -> None:
+    folder = save(tmp_path / "new", pictures(60, seed=5))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    (folder / "notes.txt").write_text("no picture")
+    out = tmp_path / "out" / "drift.html"
+    assert main(["monitor", str(folder), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("no drift: p = ")
+    assert "broken.jpg" in said.err
+    result = json.loads(out.with_suffix(".json").read_text())
+    assert (result["verdict"], result["images"], result["independent_images"]) == ("no drift", 60, 60)
+    assert sorted(Path(p["path"]).name for p in result["problems"]) == ["broken.jpg", "notes.txt"]
+    assert result["p_value"] > 0.01
+    page = out.read_text()
+    assert page.count("data:image/jpeg") == len(result["unusual"]) == 24
+    assert "broken.jpg" in page
+
+
+def test_a_colour_cast_is_drift_and_names_what_changed(tmp_path: Path, capsys) -> None:
+    warm = [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in pictures(60, seed=5)]
+    out = tmp_path / "drift.html"
+    assert main(["monitor", str(save(tmp_path / "new", warm)), "--out", str(out)]) == 3
+    assert "most of all warmth" in capsys.readouterr().out
+    result = json.loads(out.with_suffix(".json").read_text())
+    assert (result["verdict"], result["p_value"]) == ("drift", 1 / 2000)
+    assert {"warmth"} <= {remark.split()[0] for one in result["unusual"] for remark in one["remarks"]}
+
+
+def test_a_burst_is_one_piece_of_evidence(tmp_path: Path, capsys) -> None:
+    """Forty shots of one strange thing are too few for a verdict, whatever they show."""
+    rng = np.random.default_rng(0)
+    scene = np.kron(rng.integers(0, 255, (6, 6, 3)), np.ones((6, 6, 1)))
+    shots = [np.clip(scene + rng.normal(0, 2, scene.shape), 0, 255).astype(np.uint8) for _ in range(40)]
+    out = tmp_path / "drift.html"
+    assert main(["monitor", str(save(tmp_path / "new", shots)), "--out", str(out)]) == 4
+    assert "1 independent image against 120" in capsys.readouterr().out
+    assert json.loads(out.with_suffix(".json").read_text())["verdict"] == "too few"
+    assert "Too few new images" in out.read_text()
+
+
+def test_the_strangest_image_comes_first(tmp_path: Path) -> None:
+    images = pictures(40, seed=5)
+    images[17] = np.zeros((28, 28, 3), np.uint8)
+    out = tmp_path / "drift.html"
+    main(["monitor", str(save(tmp_path / "new", images)), "--out", str(out)])
+    first = json.loads(out.with_suffix(".json").read_text())["unusual"][0]
+    assert first["path"].endswith("017.png")
+    assert any(remark.startswith("brightness 0, usually") for remark in first["remarks"])
+
+
+def test_a_version_can_be_asked_and_an_unknown_one_is_named(tmp_path: Path, capsys) -> None:
+    assert main(["models", "register"]) == 0
+    folder = save(tmp_path / "new", pictures(30, seed=5))
+    assert main(["monitor", str(folder), "--version", "v1", "--out", str(tmp_path / "drift.html")]) == 0
+    assert main(["monitor", str(folder), "--version", "champion"]) == 1
+    assert "no champion" in capsys.readouterr().err
+
+
+def test_what_cannot_be_tested_is_an_error_and_leaves_no_page(tmp_path: Path, capsys) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    out = tmp_path / "drift.html"
+    assert main(["monitor", str(tmp_path / "notes.txt"), "--out", str(out)]) == 1
+    assert "none of the 1 files is a usable image" in capsys.readouterr().err
+    assert main(["monitor", str(tmp_path / "notes.txt"), "--out", str(tmp_path / "drift.json")]) == 1
+    assert "does not end in .html" in capsys.readouterr().err
+    assert main(["monitor", str(tmp_path / "nothing")]) == 1
+    assert not out.exists()
+
+
+def test_a_level_that_can_never_be_reached_is_refused() -> None:
+    import yaml
+
+    from udml.config import parse_params
+
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["monitor"] |= {"alarm_rate": 0.001, "permutations": 99}
+    with pytest.raises(UdmlError, match=r"monitor\.permutations.* can never alarm"):
+        parse_params(values)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.serving_client import serving
-from benchmarks.serving_trials import search, throughput
+from benchmarks.serving_trials import PATIENT, search, throughput
 from udml import Searcher
 from udml.learning.network import ModelSpec, Network
 from udml.learning.preprocess import preprocess
@@ -57,7 +57,7 @@ def compare(
     speeds = {name: Speed() for name in ("engine", "eager", "compile", "service")}
     requests = [search(photo) for photo in photos]
     with (
-        serving(root) as served,
+        serving(root, *PATIENT) as served,
         Searcher.open(root / "models" / "champion", root / "data") as searcher,
         ThreadPoolExecutor(usable_cores()) as pool,
     ):

@@ -94,7 +94,9 @@ def paused_retrain(
     finally:
         marker.unlink(missing_ok=True)
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def an_hour_passes(models: Path) -> None:

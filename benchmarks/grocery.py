@@ -5,8 +5,9 @@
 Train, without labels, on every image of class ids 0-40 of the Grocery Store Dataset; test on every
 image of ids 41-80. Reported, in percent: R@1 and MAP@R leave-one-out over the test images, and R@1
 across the published splits (query: test split, gallery: train and val splits). The vectors scored
-are those of the exported ONNX model. Settings are those of params.yaml. Finished runs are kept in
-the work directory and not run again.
+are those of the exported ONNX model. Settings are those of params.yaml, but for the light of training
+views: it is not changed, unless --relight is given, because colour tells groceries apart. Finished
+runs are kept in the work directory and not run again.
 """
 
 import argparse
@@ -45,8 +46,9 @@ def main() -> None:
     parser.add_argument("--input-px", type=int, default=96, choices=sorted(STORE_PX))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rotation-weights", type=float, nargs="+", default=[0.0, 0.1])
+    parser.add_argument("--relight", action="store_true", help="change the light of training views")
     options = parser.parse_args()
-    params = _params(load_params(), options.input_px)
+    params = _params(load_params(), options.input_px, options.relight)
     work = (options.work / f"{options.input_px}px").resolve()
     data, prepared = options.work.resolve() / "data", work / "prepare"
     images = options.data.resolve()
@@ -64,10 +66,13 @@ def main() -> None:
     print(table(rows, options.input_px))
 
 
-def _params(params: Params, input_px: int) -> Params:
+def _params(params: Params, input_px: int, relight: bool) -> Params:
+    train_params = dataclasses.replace(params.train, input_px=input_px, steps=STEPS)
+    if not relight:
+        train_params = dataclasses.replace(train_params, light_stops=0.0, cast_stops=0.0)
     return dataclasses.replace(
         params,
-        train=dataclasses.replace(params.train, input_px=input_px, steps=STEPS),
+        train=train_params,
         prepare=dataclasses.replace(params.prepare, store_short_side_px=STORE_PX[input_px]),
     )
 
@@ -79,7 +84,8 @@ def _with(params: Params, rotation_weight: float, seed: int) -> Params:
 
 def _run(work: Path, data: Path, prepared: Path, params: Params) -> dict[str, Any]:
     """Train, export and score one model, unless that has been done; returns its figures."""
-    out = work / f"rotation-{params.train.rotation_weight:g}-seed-{params.train.seed}"
+    light = "-relit" if params.train.light_stops else ""
+    out = work / f"rotation-{params.train.rotation_weight:g}-seed-{params.train.seed}{light}"
     done = out / "figures.json"
     settings = json.loads(json.dumps(dataclasses.asdict(params.train)))
     if done.exists() and (figures := json.loads(done.read_text()))["params"] == settings:

@@ -56,9 +56,8 @@ def main() -> None:
 
 def speed(options: argparse.Namespace) -> None:
     """Print the table of speeds, a row for each model and contestant."""
-    print(
-        "| model | contestant | alone, ms: p50 / p99 | photos/s | ratio within a round |\n|---|---|---|---|---|"
-    )
+    print("| model | contestant | alone, ms: p50 / p99 | photos/s | ratio within a round |")
+    print("|---|---|---|---|---|")
     photos = [data for _, data in bundles.photos(options.data / "test", options.photos)]
     for input_px in options.input_px:
         root = _registry(options, input_px, versions=1)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.serving_client import serving
-from benchmarks.serving_trials import search, throughput
+from benchmarks.serving_trials import PATIENT, search, throughput
 from udml import Searcher
 from udml.learning.network import ModelSpec, Network
 from udml.learning.preprocess import preprocess
@@ -46,7 +46,8 @@ def compare(
 
     Args:
         root: a registry whose champion was exported from `network`.
-        network, spec: the champion's, in PyTorch.
+        network: the champion's, in PyTorch.
+        spec: its preprocessing.
         photos: JPEG files; a multiple of BATCH.
         rounds: how often each has its turn.
         alone: photos of each round's latency.
@@ -56,7 +57,7 @@ def compare(
     speeds = {name: Speed() for name in ("engine", "eager", "compile", "service")}
     requests = [search(photo) for photo in photos]
     with (
-        serving(root) as served,
+        serving(root, *PATIENT) as served,
         Searcher.open(root / "models" / "champion", root / "data") as searcher,
         ThreadPoolExecutor(usable_cores()) as pool,
     ):
@@ -124,8 +125,8 @@ def lines(input_px: int, speeds: dict[str, Speed]) -> list[str]:
     """Rows of the table: median, lowest and highest of the rounds, and ratios within a round."""
     rows = []
     for name, speed in speeds.items():
-        percentiles = np.percentile(speed.alone_ms, [50, 99]) if speed.alone_ms else []
-        latency = " / ".join(f"{value:.1f}" for value in percentiles)
+        quantiles = np.percentile(speed.alone_ms, [50, 99]).tolist() if speed.alone_ms else []
+        latency = " / ".join(f"{value:.1f}" for value in quantiles)
         other = "eager" if name == "engine" else "engine"
         ratios = [a / b for a, b in zip(speed.per_second, speeds[other].per_second, strict=True)]
         rows.append(

@@ -26,7 +26,7 @@ Found = list[tuple[str, float]]  # id and similarity, best first
 _TOLERANCE = 5e-4  # of a similarity: a batch is summed in another order than a lone image
 _K = 8
 _SWITCH_WAIT_SECONDS = 60.0
-_PATIENT = ("--deadline-seconds", "60")  # a busy machine must not pass for a fault
+PATIENT = ("--deadline-seconds", "60")  # a busy machine must not pass for a fault
 
 
 def search(image: bytes) -> Request:
@@ -118,8 +118,9 @@ def throughput(port: int, requests: Sequence[Request], warm_up: int, count: int,
     began = time.perf_counter()
     replies = asyncio.run(in_turn(port, cycled[:count], clients))
     seconds = time.perf_counter() - began
-    if failed := [r.status for r in replies if r.status != 200]:
-        raise SystemExit(f"{len(failed)} of {count} requests failed, the first with status {failed[0]}")
+    if failed := [r for r in replies if r.status != 200]:
+        first = f"{failed[0].status} {failed[0].body.decode()}"
+        raise SystemExit(f"{len(failed)} of {count} requests failed, the first with {first}")
     return count / seconds
 
 
@@ -154,7 +155,7 @@ def switches(root: Path, queries: Sequence[bytes], count: int, clients: int = 4)
         raise SystemExit("the two versions find the same: mixed answers could not be told")
     requests = [search(query) for query in queries]
     store.promote(root / "models", "v1", "")
-    with serving(root, *_PATIENT) as served:
+    with serving(root, *PATIENT) as served:
         began = time.perf_counter()
         replies, memory = asyncio.run(_switch_under_load(served, root, requests, count, clients))
         seconds = time.perf_counter() - began
@@ -235,7 +236,7 @@ def kills(root: Path, images: Iterator[bytes], count: int, seed: int = 0) -> Kil
     sums = {"acknowledged": 0, "lost": 0, "unanswered": 0, "kept": 0, "halves": 0}
     pending: dict[str, tuple[bytes, bool]] = {}  # name: image, whether it was acknowledged
     for turn in range(count + 1):
-        with serving(root, "--open-writes", *_PATIENT) as served:
+        with serving(root, "--open-writes", *PATIENT) as served:
             for name, (image, acknowledged) in pending.items():
                 parts = asyncio.run(_parts(served.port, name, image))
                 sums["acknowledged" if acknowledged else "unanswered"] += 1

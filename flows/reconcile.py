@@ -10,6 +10,7 @@ a minute.
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -52,7 +53,7 @@ def reconcile(deployment: str = DEPLOYMENT) -> list[UUID]:
         dead = [run.id for run in runs if _is_old(run)]
         for run_id in dead:
             # not forced: a run that has ended meanwhile keeps its end
-            gone: State = Crashed(message="its worker is gone; found by flows.reconcile")
+            gone: State[Any] = Crashed(message="its worker is gone; found by flows.reconcile")
             client.set_flow_run_state(run_id, gone)
             print(f"closed run {run_id}: it was left unfinished by a worker that is gone")
     return dead

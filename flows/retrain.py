@@ -7,7 +7,6 @@ runs it once, in this process, on the workspace it is started in. Each DVC stage
 finds something new needs is imported there.
 """
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -139,7 +138,6 @@ def stage_names(dvc_yaml: Path) -> list[str]:
 
 def main() -> int:
     """Run the flow once; returns the exit status."""
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the lease is released
     state = retrain(return_state=True)
     print(f"{state.name}: {state.message}")

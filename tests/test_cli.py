@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +49,20 @@ def test_errors_are_said_without_a_traceback(
     assert "no params.yaml here" in said
     assert "no such file or folder: missing.jpg" in said
     assert "Traceback" not in said
+
+
+def test_a_full_disk_is_said_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "replace", full)
+    assert main(["preset", "laptop", "--write"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("udml: no room to write: [Errno 28] No space left on device")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("stage", ["prepare", "validate", "train", "export", "index", "evaluate"])

@@ -21,7 +21,7 @@ def test_the_flow_says_whether_a_folder_drifts_from_the_champion(tmp_path: Path)
     settings = {
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(

@@ -94,7 +94,9 @@ def paused_retrain(
     finally:
         marker.unlink(missing_ok=True)
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def an_hour_passes(models: Path) -> None:
@@ -141,6 +143,15 @@ def assert_serves(workspace: Path, champion: str) -> None:
     store.verify(models, champion)
     searcher = open_version(models / "champion", workspace / "data")
     assert searcher.index.info.model_version == searcher.embedder.card.model_version
+
+
+def ask(url: str, what: dict[str, Any] | None = None) -> Any:
+    """What a Prefect server answers, however long that takes; `what` is posted."""
+    import httpx
+
+    answer = httpx.post(url, json=what, timeout=None) if what is not None else httpx.get(url, timeout=None)
+    answer.raise_for_status()
+    return answer.json()
 
 
 def free_port() -> int:

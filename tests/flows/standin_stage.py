@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.retrieval.fakes import write_prepared
-from tests.retrieval.models import pictures, tiny_card, write_model
 from udml import paths
 from udml.config import load_params
 from udml.files import fingerprint, write_json
@@ -21,6 +19,9 @@ CLASSES, IMAGES = 48, 288
 
 def prepare() -> None:
     """Half of the classes for training, half for testing; the data's own text makes the pictures."""
+    from tests.retrieval.fakes import write_prepared
+    from tests.retrieval.models import pictures
+
     seed = int(fingerprint(Path("data/batch.txt").read_text())[:6], 16)
     images = pictures(IMAGES, seed, CLASSES)
     labels = [f"class-{number % CLASSES}" for number in range(IMAGES)]
@@ -51,11 +52,12 @@ def train() -> None:
 
 
 def export() -> None:
-    """A model that sees every colour; the frozen one sees only two of the twelve numbers."""
-    seed = load_params().train.seed
-    weak = seed >= 100  # a challenger that is worse than any other
-    card = tiny_card(model_version=f"model-{seed}-{load_params().train.steps}")
-    write_model(paths.MODEL, card, seed, inputs=2 if weak else 12)
+    """A model that sees all of twelve numbers, or, at seeds from 100, as few as the frozen one: two."""
+    from tests.retrieval.models import tiny_card, write_model
+
+    params = load_params().train
+    card = tiny_card(model_version=f"model-{params.seed}-{params.steps}")
+    write_model(paths.MODEL, card, params.seed, inputs=2 if params.seed >= 100 else 12)
     write_model(paths.EXPORTED / "frozen.onnx", tiny_card("frozen"), 0, inputs=2)
 
 

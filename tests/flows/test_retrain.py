@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 from flows.retrain import stage_names
 
 from tests.conftest import ROOT
-from tests.flows.standin import assert_nothing_left, assert_serves, new_data, retrain, set_params
+from tests.flows.standin import ask, assert_nothing_left, assert_serves, new_data, retrain, set_params
 from tests.pipeline import run
 from udml.registry import store
 
@@ -20,7 +19,7 @@ def test_the_flow_takes_its_stages_from_dvc_yaml() -> None:
 def artifacts(api_url: str) -> dict[str, list[str]]:
     """What the server shows, by key."""
     found: dict[str, list[str]] = {}
-    for one in httpx.post(f"{api_url}/artifacts/filter", json={"limit": 200}).json():
+    for one in ask(f"{api_url}/artifacts/filter", {"limit": 200}):
         found.setdefault(one["key"] or "", []).append(json.dumps(one["data"]))
     return found
 

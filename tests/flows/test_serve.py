@@ -1,21 +1,20 @@
 """Scheduled retraining as its users start it: a Prefect server, and flows/serve.py beside it."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.flows.standin import assert_nothing_left, assert_serves, make_standin
+from tests.flows.standin import ask, assert_nothing_left, assert_serves, make_standin
 from tests.pipeline import environment
+from udml.registry import lease
 
 pytestmark = pytest.mark.slow
 SCHEDULED_WITHIN_SECONDS = 120
@@ -28,7 +27,7 @@ def runs(api_url: str, deployment: str = "scheduled") -> list[dict[str, Any]]:
         "deployments": {"name": {"any_": [deployment]}},
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
     }
-    return httpx.post(f"{api_url}/flow_runs/filter", json=wanted).json()
+    return ask(f"{api_url}/flow_runs/filter", wanted)
 
 
 def start_serving(workspace: Path, api_url: str) -> "subprocess.Popen[bytes]":
@@ -66,23 +65,18 @@ def test_a_run_that_a_killed_worker_left_running_is_closed(
     api_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.reconcile import reconcile
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PREFECT_API_URL", api_url)
-    flow = httpx.post(f"{api_url}/flows/", json={"name": "retrain"}).json()["id"]
-    deployment = httpx.post(f"{api_url}/deployments/", json={"name": "killed", "flow_id": flow}).json()["id"]
-    begun = {
-        old: httpx.post(
-            f"{api_url}/deployments/{deployment}/create_flow_run",
-            json={"state": {"type": "RUNNING", "timestamp": (datetime.now(UTC) - age).isoformat()}},
-        ).json()["id"]
-        for old, age in ((True, timedelta(hours=1)), (False, timedelta()))
-    }
-    (tmp_path / "models").mkdir()
-    held = {"token": 1, "holder": "somebody", "name": "process 1", "since": 0.0, "heartbeat": time.time()}
-    (tmp_path / "models" / "retrain.lease").write_text(json.dumps(held))
-    assert reconcile("killed") == []  # somebody is at work
-    (tmp_path / "models" / "retrain.lease").write_text(json.dumps(held | {"heartbeat": 0.0}))
-    assert [str(run) for run in reconcile("killed")] == [begun[True]]
-    states = [httpx.get(f"{api_url}/flow_runs/{run}").json()["state_type"] for run in begun.values()]
-    assert states == ["CRASHED", "RUNNING"]
+    flow = ask(f"{api_url}/flows/", {"name": "retrain"})["id"]
+    deployment = ask(f"{api_url}/deployments/", {"name": "killed", "flow_id": flow})["id"]
+    begun = ask(f"{api_url}/deployments/{deployment}/create_flow_run", {"state": {"type": "RUNNING"}})["id"]
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        monkeypatch.setattr("flows.reconcile.EXPIRY_SECONDS", 1e6)
+        assert reconcile("killed") == []  # it may have begun just now
+        monkeypatch.setattr("flows.reconcile.EXPIRY_SECONDS", 0.0)
+        with lease.hold(tmp_path / "models"):
+            assert reconcile("killed") == []  # somebody is at work
+        assert [str(run) for run in reconcile("killed")] == [begun]
+        assert ask(f"{api_url}/flow_runs/{begun}")["state_type"] == "CRASHED"
+        assert reconcile("killed") == []

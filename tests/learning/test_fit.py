@@ -49,12 +49,14 @@ def test_every_round_logs_what_a_person_needs(uninterrupted: tuple[Path, list[di
     assert sum(r["picked"] for r in rounds) == 1
 
 
-def test_the_picked_round_has_the_best_label_free_score(
+def test_the_latest_round_near_the_best_label_free_score_is_picked(
     uninterrupted: tuple[Path, list[dict[str, Any]]],
 ) -> None:
     rounds = uninterrupted[1]
     picked = next(r for r in rounds if r["picked"])
-    assert picked["score_mrr"] == max(r["score_mrr"] for r in rounds)
+    best = max(rounds, key=lambda r: r["score_mrr"])
+    near = [r for r in rounds if r["score_mrr"] >= best["score_mrr"] - best["score_mrr_error"]]
+    assert picked == near[-1]
 
 
 class KilledError(Exception):

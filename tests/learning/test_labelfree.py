@@ -41,6 +41,8 @@ def test_augmentation_retrieval_against_a_slow_reference() -> None:
     found = augmentation_retrieval(views, gallery, positive)
     assert found["r1"] == pytest.approx(np.mean(np.array(ranks) == 1))
     assert found["mrr"] == pytest.approx(np.mean(1 / np.array(ranks)))
+    resampled = [np.mean(1 / rng.choice(ranks, len(ranks))) for _ in range(2000)]
+    assert found["mrr_error"] == pytest.approx(np.std(resampled), rel=0.1)
 
 
 def test_a_collapsed_embedding_scores_nothing() -> None:

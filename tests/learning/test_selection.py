@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udml.data.splits import assign_splits
-from udml.learning.selection import hold_out, judge, strong_views
+from udml.learning.selection import hold_out, judge, picks_latest, strong_views
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=200), st.floats(0, 1), st.integers(1, 50))
@@ -47,3 +47,13 @@ def test_held_out_images_are_drawn_independently_of_the_test_split() -> None:
     train = assign_splits(nothing, nothing, groups, 0.25, 0) == "train"
     held = hold_out(groups[train], 0.1, 4000, seed=0)
     assert 0.07 < held.mean() < 0.13
+
+
+def test_the_latest_of_a_plateau_is_picked() -> None:
+    rising = [(0.3, 0.02), (0.5, 0.02)]
+    assert picks_latest(rising[:1])
+    assert picks_latest(rising)
+    assert picks_latest([*rising, (0.485, 0.02)])
+    assert not picks_latest([*rising, (0.475, 0.02)])
+    # measured against the best there ever was: small steps down do not add up
+    assert not picks_latest([*rising, (0.485, 0.02), (0.475, 0.02)])

@@ -1,10 +1,14 @@
+import asyncio
 import time
 
+import httpx
 import pytest
 
 from tests.serving.service import BASE, NEW, client, problem
-from udml.serving import keys
-from udml.serving.security import RateLimit
+from udml.serving import keys, security
+from udml.serving.metrics import Metrics
+from udml.serving.security import Guard, RateLimit
+from udml.serving.settings import Settings
 
 FILE = BASE[0][1]
 
@@ -139,3 +143,28 @@ def test_every_answer_carries_the_security_headers(registry):
             assert "unsafe" not in policy
             assert "http" not in policy
         assert http.get("/v1/version").headers["cache-control"] == "no-store"
+
+
+def test_more_requests_than_it_can_hold_are_told_when_to_come_back(monkeypatch):
+    monkeypatch.setattr(security, "_MAX_RUNNING", 3)
+    go_on = asyncio.Event()
+
+    async def slow(scope, receive, send):
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def trial():
+        guarded = httpx.ASGITransport(Guard(slow, Settings(), None, Metrics()))
+        async with httpx.AsyncClient(transport=guarded, base_url="http://localhost") as http:
+            first = [asyncio.create_task(http.get("/healthz")) for _ in range(3)]
+            await asyncio.sleep(0)
+            refused = await http.get("/healthz")
+            go_on.set()
+            held = [await answer for answer in first]
+            return held, refused, await http.get("/healthz")
+
+    held, refused, later = asyncio.run(trial())
+    assert [answer.status_code for answer in [*held, later]] == [204] * 4
+    problem(refused, 503, "too_many_requests")
+    assert refused.headers["retry-after"] == "1"

@@ -92,6 +92,13 @@ def test_a_broken_champion_is_refused_and_the_old_one_goes_on(registry, models, 
         (models / "champion").unlink()
         wait_for(lambda: "no champion" in http.get("/v1/version").json()["refused"])
         assert serving(http) == "v1"
+        link.symlink_to("versions/v99")
+        link.replace(models / "champion")
+        wait_for(lambda: http.get("/v1/version").json()["refused"].startswith("v99"))
+        (models / "champion").unlink()
+        (models / "champion").mkdir()  # not even a link
+        wait_for(lambda: http.get("/v1/version").json()["refused"].startswith("nothing"))
+        (models / "champion").rmdir()
         model.write_bytes(whole)
         link.symlink_to("versions/v2")
         link.replace(models / "champion")

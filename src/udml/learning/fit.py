@@ -287,7 +287,7 @@ def _scores(run: Run, embeddings: np.ndarray) -> dict[str, float]:
     strong = _embed(run, run.data.held_strong_views)[1]
     gallery = np.concatenate([held, embeddings])
     found = augmentation_retrieval(strong, gallery, np.arange(len(held)))
-    return {"score": found["r1"], "score_mrr": found["mrr"]}
+    return {"score": found["r1"], "score_mrr": found["mrr"], "score_mrr_error": found["mrr_error"]}
 
 
 def _label_nmi(labels: np.ndarray | None, assignment: np.ndarray) -> float | None:
@@ -295,13 +295,14 @@ def _label_nmi(labels: np.ndarray | None, assignment: np.ndarray) -> float | Non
 
 
 def _save(run: Run, clustering: Clustering) -> None:
-    """Keep the weights if they are the best so far, then the checkpoint that refers to them.
+    """Keep the weights if they are to be picked so far, then the checkpoint that refers to them.
 
     Every process comes to the same decision; one of them writes.
     """
     record = run.rounds[-1]
-    best = run.rounds[run.best_round]["score_mrr"] if run.best_round >= 0 else -1.0
-    is_best = record["healthy"] and record["score_mrr"] > best
+    is_best = record["healthy"] and selection.picks_latest(
+        [(r["score_mrr"], r["score_mrr_error"]) for r in run.rounds if r["healthy"]]
+    )
     if is_best:
         run.best_round = record["round"]
     if run.accelerator.is_main_process:

@@ -64,9 +64,13 @@ def augmentation_ranks(views: np.ndarray, gallery: np.ndarray, positive: np.ndar
 
 
 def augmentation_retrieval(views: np.ndarray, gallery: np.ndarray, positive: np.ndarray) -> dict[str, float]:
-    """`r1`, the share of `augmentation_ranks` that are 1, and `mrr`, the mean of 1 / rank. Both 0..1."""
+    """`r1`, the share of `augmentation_ranks` that are 1, and `mrr`, the mean of 1 / rank. Both 0..1.
+
+    `mrr_error` is the standard error of `mrr`.
+    """
     ranks = augmentation_ranks(views, gallery, positive)
-    return {"r1": float((ranks == 1).mean()), "mrr": float((1 / ranks).mean())}
+    error = (1 / ranks).std() / np.sqrt(len(ranks))
+    return {"r1": float((ranks == 1).mean()), "mrr": float((1 / ranks).mean()), "mrr_error": float(error)}
 
 
 def effective_rank(embeddings: np.ndarray) -> float:

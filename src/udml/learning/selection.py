@@ -5,6 +5,8 @@ distractors. A loss can fall while the embedding collapses, so it is never used;
 effective rank has fallen too far is refused whatever its score.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from udml.data.splits import unit_hash
@@ -54,3 +56,17 @@ def judge(effective_rank: float, frozen_effective_rank: float, min_share: float)
         f"the embeddings collapsed: effective rank {effective_rank:.1f}, "
         f"the frozen backbone has {frozen_effective_rank:.1f}"
     )
+
+
+def picks_latest(scores: Sequence[tuple[float, float]]) -> bool:
+    """Whether the latest checkpoint is to be kept instead of the one kept so far.
+
+    The score levels off while the clusters still get better, and which checkpoint of a plateau scores
+    highest is chance. So the latest is kept unless the best beats it by more than the best's standard
+    error (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984).
+
+    Args:
+        scores: score and its standard error of every healthy checkpoint, oldest first.
+    """
+    best, error = max(scores)
+    return scores[-1][0] >= best - error

@@ -121,7 +121,7 @@ def _work_key(summary: dict[str, Any], catalog: pd.DataFrame, params: Train) -> 
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-1", asdict(params), summary["store_short_side_px"], content.hexdigest(), torch.__version__
+        "train-2", asdict(params), summary["store_short_side_px"], content.hexdigest(), torch.__version__
     )
 
 

@@ -1,9 +1,10 @@
 """`udml monitor`: whether newly arrived images still look like those that the model knows.
 
 Photos arrive in bursts, and ten shots of one thing are one piece of evidence, not ten. So images are
-grouped by the rule that `prepare` groups duplicates with, and one of each group is tested; the sample
-they are compared with was drawn in the same way. Shots that differ more than that rule allows count
-as independent: a batch from one single occasion alarms more often than the stated rate.
+grouped by the rule that `prepare` groups duplicates with, and one of each group goes on; the sample they
+are compared with was drawn in the same way. `udml.monitor.drift` then groups by the embedding what that
+rule does not find. Shots that differ more count as independent: a batch from one single occasion alarms
+more often than the stated rate.
 """
 
 from collections.abc import Sequence

@@ -99,10 +99,9 @@ async def _watch_keys(guard: Guard, path: Path | None) -> None:
     seen = None
     while path is not None:
         try:
-            changed = path.stat().st_mtime_ns
-            if changed != seen:
+            before, seen = seen, path.stat().st_mtime_ns
+            if seen != before:
                 guard.keys = await asyncio.to_thread(read_keys, path)
-            seen = changed
         except (UdmlError, OSError) as error:
             log.error("the keys stay as they were: %s", error)
         await asyncio.sleep(_KEYS_POLL_SECONDS)

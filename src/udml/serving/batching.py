@@ -39,12 +39,13 @@ class Answer:
     hits: list[Hit]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     version: OpenVersion
     k: int  # 0 where only the vector is wanted
     threshold: float | None
     answer: "asyncio.Future[Answer]"
+    data: bytes  # dropped once decoded, or when the caller gives up: its room is given back then
     pixels: np.ndarray = field(default_factory=lambda: np.empty(0))
     queued: float = 0.0
 
@@ -90,13 +91,16 @@ class Batcher:
             Problem: no usable image, or too many wait already.
         """
         self.require_room()
-        job = _Job(version.take(), k, threshold, self._loop.create_future())
+        job = _Job(version.take(), k, threshold, self._loop.create_future(), data)
         self._count(1)
         try:
-            self._decoders.submit(self._decode, job, data)
+            self._decoders.submit(self._decode, job)
         except RuntimeError:  # shut down
             self._finish([job], busy("closing", "the service is shutting down"))
-        return await job.answer
+        try:
+            return await job.answer
+        finally:
+            job.data = b""
 
     def close(self) -> None:
         """Answer what waits, then stop."""
@@ -112,13 +116,13 @@ class Batcher:
 
     # --- in the decoding threads ------------------------------------------------------------------
 
-    def _decode(self, job: _Job, data: bytes) -> None:
+    def _decode(self, job: _Job) -> None:
         if job.answer.done():  # its caller gave up
             self._from_thread(self._finish, [job], None)
             return
         try:
             with self._metrics.stage_seconds.labels("decode").time():
-                job.pixels = decode_bounded(job.version.searcher, data, self._max_pixels)
+                job.pixels = decode_bounded(job.version.searcher, job.data, self._max_pixels)
         except Exception as error:
             self._from_thread(self._finish, [job], error)
             return
@@ -136,9 +140,9 @@ class Batcher:
                 if not self._queue:
                     return
                 batch = self._take()
-            wanted = [job for job in batch if not job.answer.done()]
-            self._from_thread(self._finish, [job for job in batch if job.answer.done()], None)
-            self._serve(wanted)
+            given_up = [job for job in batch if job.answer.done()]
+            self._from_thread(self._finish, given_up, None)
+            self._serve([job for job in batch if job not in given_up])
 
     def _serve(self, batch: list[_Job]) -> None:
         try:

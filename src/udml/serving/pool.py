@@ -28,16 +28,17 @@ class BoundedPool:
         """
         if self._waiting >= self._max_waiting:
             raise busy("overloaded", "too many requests are waiting; try again shortly")
+        loop = asyncio.get_running_loop()
         self._waiting += 1
         version.take()
 
-        def done(_: object) -> None:
+        def done() -> None:
             self._waiting -= 1
             version.release()
 
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        future.add_done_callback(done)
-        return await asyncio.shield(future)
+        future = self._threads.submit(work)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(done))
+        return await asyncio.wrap_future(future)  # given up, it is dropped unless it has begun
 
     def close(self) -> None:
         """Finish what was begun."""

@@ -14,13 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from udml.serving.keys import owner
 from udml.serving.metrics import Metrics
-from udml.serving.problems import Problem, problem_response
+from udml.serving.problems import Problem, busy, problem_response
 from udml.serving.settings import Settings
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _BURST_SECONDS = 10  # a bucket holds what this long a time earns
 _MAX_BUCKETS = 10_000
+_MAX_RUNNING = 500  # requests at a time, however small; each holds a connection and some memory
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -72,6 +73,7 @@ class Guard:
         self._metrics = metrics
         self._limit = RateLimit(settings.requests_per_minute)
         self._local = settings.host in _LOCAL_NAMES
+        self._running = 0
         self.keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,6 +94,7 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        self._running += 1
         try:
             self._check(scope)
         except Problem as problem:
@@ -99,12 +102,15 @@ class Guard:
         else:
             await self._app(scope, receive, send_with_headers)
         finally:
+            self._running -= 1
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.stage_seconds.labels("total").observe(time.perf_counter() - began)
 
     def _check(self, scope: Scope) -> None:
         """Raise the problem of a request that must not go on."""
+        if self._running > _MAX_RUNNING:
+            raise busy("too_many_requests", f"{_MAX_RUNNING} requests are being answered; try again")
         headers = Headers(scope=scope)
         self._check_host(headers)
         if scope["method"] not in _SAFE_METHODS:

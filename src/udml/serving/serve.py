@@ -10,7 +10,7 @@ from pathlib import Path
 from udml.errors import UdmlError
 from udml.serving.settings import Settings
 
-_MAX_CONNECTIONS = 500  # under the usual limit of open files
+_MAX_PENDING = 500  # connections that wait to be accepted
 _DRAIN_SECONDS = 30
 
 
@@ -36,7 +36,6 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # a caller could choose its own address otherwise
-        limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     with _listen(settings.host, settings.port) as listener, _quiet_signals():
@@ -51,9 +50,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(_MAX_CONNECTIONS)  # whoever reads the address may connect at once
+        listener.listen(_MAX_PENDING)  # whoever reads the address may connect at once
         return listener
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UdmlError(
             f"cannot listen on {host} port {port}: {error}", "choose another with --host and --port"
         ) from error

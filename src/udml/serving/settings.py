@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from udml.errors import UdmlError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -32,3 +34,12 @@ class Settings:
     max_waiting: int = 64
     deadline_seconds: float = 10.0
     allowed_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("max_upload_bytes", "max_pixels", "max_waiting", "deadline_seconds"):
+            if not getattr(self, name) > 0:  # NaN compares false
+                raise UdmlError(f"{name} is {getattr(self, name)}", "it must be above 0")
+        if not 0 <= self.port <= 65535:
+            raise UdmlError(f"port is {self.port}", "it must be between 0 and 65535")
+        if self.requests_per_minute < 0:
+            raise UdmlError(f"requests_per_minute is {self.requests_per_minute}", "0 is no limit")

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from udml.registry.store import CHAMPION, champion_name, version_directory
+from udml.registry.store import CHAMPION, version_directory
 from udml.serving.engine import Searcher
 from udml.serving.metrics import Metrics
 
@@ -108,7 +108,7 @@ class Versions:
         try:
             opened = await asyncio.to_thread(self._open)
         except Exception as error:  # whatever is wrong with it, the old one goes on
-            name = champion_name(self._models) or "nothing"
+            name = "nothing" if self._seen is None else Path(self._seen[0]).name
             self.refused = f"{name}: {error}"
             self._metrics.switches.labels("refused").inc()
             log.error("%s is not served, %s goes on: %s", name, self._current.name, error)

@@ -105,12 +105,14 @@ def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
             f"{info.count} of length {card.embedding_dim}",
             _REBUILD,
         )
+    base: Any = faiss.downcast_index(opened.index)
     if info.kind == "ivf":
-        # By default every query starts 32 threads that touch its pages: twice the work of the search itself.
-        faiss.downcast_InvertedLists(faiss.downcast_index(opened.index).invlists).prefetch_nthread = 0
+        # By default every query starts 32 threads that touch its pages, for nothing once they are cached.
+        lists: Any = faiss.downcast_InvertedLists(base.invlists)
+        lists.prefetch_nthread = 0
     ids = faiss.vector_to_array(opened.id_map)
     exact = _open_vectors(directory, info) if info.kind == "ivf" else None
-    return GalleryIndex(info, ids, opened, faiss.downcast_index(opened.index), exact)
+    return GalleryIndex(info, ids, opened, base, exact)
 
 
 def _open_vectors(directory: Path, info: IndexInfo) -> np.ndarray:

@@ -136,13 +136,14 @@ def processes_in(directory: Path) -> list[str]:
 
 def assert_serves(workspace: Path, champion: str) -> None:
     """The champion is the one expected, whole, and answers."""
-    from udml.serving.engine import open_version
+    from udml import Searcher
 
     models = workspace / "models"
     assert store.champion_name(models) == champion
     store.verify(models, champion)
-    searcher = open_version(models / "champion", workspace / "data")
-    assert searcher.index.info.model_version == searcher.embedder.card.model_version
+    with Searcher.open(models / "champion", workspace / "data") as searcher:
+        assert searcher.version.name == champion
+        assert len(searcher) > 0
 
 
 def ask(url: str, what: dict[str, Any] | None = None) -> Any:

@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "train": {
         "input_px": 32, "embedding_dim": 16, "rotation_hidden_dim": 8, "clusters": 8, "clusters_per_batch": 4,
         "images_per_cluster": 2, "rotation_images": 4, "recluster_every_steps": 2, "steps": 4,
-        "frozen_blocks": 8, "device": "cpu", "holdout_share": 0.15,
+        "frozen_blocks": 8, "device": "cpu", "holdout_share": 0.15, "light_stops": 0.0, "cast_stops": 0.0,
     },
     "export": {"parity_images": 16},
     "evaluate": {"bootstrap_samples": 50, "report_queries": 4},

@@ -104,9 +104,7 @@ def pictured(api_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = make_standin(folder / "workspace", real=("prepare", "validate"))
     for section in ("prepare", "validate"):
         set_params(workspace, section, **SMALL[section])
-    set_params(
-        workspace, "prepare", test_share=0.5
-    )  # enough queries for a clear verdict
+    set_params(workspace, "prepare", test_share=0.5)  # enough queries for a clear verdict
     run(workspace, "udml", "data", "import", str(write_pictures(folder / "pictures")))
     assert "Promoted: v1" in retrain(workspace, api_url)
     return workspace

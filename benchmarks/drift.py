@@ -321,7 +321,8 @@ def bursts(photos: Photos, params: Params, batches: int) -> Iterator[str]:
             statistics = photos.burst_statistics[chosen].reshape(len(shots), -1)
             return reference, vectors[kept], statistics[kept]
 
-        name = "five near-duplicate shots of 40 things" + ("" if grouped else ", counted as 200 images")
+        name = "five near-duplicate shots of 40 things"
+        name += "" if grouped else ", found by the embedding alone"
         found = _p_values(photos, params, draw_near, batches, name)
         yield line(name, count * SHOTS, found, params.monitor.alarm_rate)
 

@@ -8,11 +8,10 @@ from udml.errors import UdmlError
 from udml.retrieval.items import Item
 from udml.serving import schemas
 from udml.serving.dependencies import (
-    FOR_READERS,
-    FOR_WRITERS,
     VERSION_HEADER,
-    CurrentService,
     CurrentVersion,
+    ForReaders,
+    ForWriters,
     IdInPath,
     problems,
     upload_body,
@@ -26,8 +25,8 @@ _IMAGE_SECONDS = 300  # a browser may show a thumbnail for this long without ask
 router = APIRouter(prefix="/v1", tags=["collection"])
 
 
-@router.get("/items/{id}", responses=problems(404), dependencies=FOR_READERS)
-async def item(service: CurrentService, version: CurrentVersion, image_id: IdInPath) -> schemas.ItemAnswer:
+@router.get("/items/{id}", responses=problems(404))
+async def item(service: ForReaders, version: CurrentVersion, image_id: IdInPath) -> schemas.ItemAnswer:
     """One image of the collection."""
     found = await service.run(version, lambda: known(version, image_id))
     return schemas.ItemAnswer(version=version.name, item=schemas.Item.of(found))
@@ -37,10 +36,9 @@ async def item(service: CurrentService, version: CurrentVersion, image_id: IdInP
     "/items/{id}/image",
     responses={**problems(404), 200: {"content": {"image/jpeg": {}}}},
     response_class=Response,
-    dependencies=FOR_READERS,
 )
 async def item_image(
-    service: CurrentService,
+    service: ForReaders,
     version: CurrentVersion,
     image_id: IdInPath,
     side_px: Annotated[int, Query(ge=16, le=1600, description="of the longer side, at most")] = 256,
@@ -57,8 +55,8 @@ async def item_image(
     return Response(await service.run(version, make), media_type="image/jpeg", headers=headers)
 
 
-@router.get("/clusters", responses=problems(), dependencies=FOR_READERS)
-async def clusters(service: CurrentService, version: CurrentVersion) -> schemas.Groups:
+@router.get("/clusters", responses=problems())
+async def clusters(service: ForReaders, version: CurrentVersion) -> schemas.Groups:
     """The collection in groups of images that look alike, largest first."""
     made = await service.clusters(version)
     heads = [ids[:_EXAMPLES].tolist() for ids in made.groups]
@@ -74,9 +72,9 @@ async def clusters(service: CurrentService, version: CurrentVersion) -> schemas.
     )
 
 
-@router.get("/clusters/{cluster}", responses=problems(404), dependencies=FOR_READERS)
+@router.get("/clusters/{cluster}", responses=problems(404))
 async def cluster_items(
-    service: CurrentService,
+    service: ForReaders,
     version: CurrentVersion,
     cluster: Annotated[int, Path(ge=0, le=10_000)],
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
@@ -95,11 +93,10 @@ async def cluster_items(
     "/items",
     responses=problems(400, 408, 413, 415),
     openapi_extra=upload_body(many=True),
-    dependencies=FOR_WRITERS,
 )
 async def add_items(
     request: Request,
-    service: CurrentService,
+    service: ForWriters,
     version: CurrentVersion,
     name: Annotated[
         str | None, Query(min_length=1, max_length=500, description="of an image sent as the whole body")
@@ -118,9 +115,9 @@ async def add_items(
     return schemas.AddedItems(version=version.name, items=[schemas.AddedItem.of(added) for added in done])
 
 
-@router.delete("/items", responses=problems(404), dependencies=FOR_WRITERS)
+@router.delete("/items", responses=problems(404))
 async def remove_items(
-    service: CurrentService,
+    service: ForWriters,
     version: CurrentVersion,
     image_ids: Annotated[list[schemas.Id], Query(alias="id", min_length=1, max_length=100)],
 ) -> schemas.RemovedItems:

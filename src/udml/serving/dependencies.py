@@ -13,36 +13,38 @@ from udml.serving.service import Service
 from udml.serving.switching import OpenVersion
 
 VERSION_HEADER = "Udml-Version"
-_bearer = Security(HTTPBearer(auto_error=False, description="a key that `udml keys add` made"))
 
 
-def service_of(request: Request) -> Service:
-    """The service behind the application."""
-    return request.app.state.service
+class _Access(HTTPBearer):
+    """Lets a caller in, by its key where one is needed; gives the service.
 
+    All in one: FastAPI takes a tenth of a millisecond for each dependency.
+    """
 
-async def _may_read(request: Request) -> None:
-    check_access(request.scope, service_of(request).settings, writes=False)
+    def __init__(self, writes: bool) -> None:
+        super().__init__(auto_error=False, description="a key that `udml keys add` made")
+        self._writes = writes
 
-
-async def _may_write(request: Request) -> None:
-    check_access(request.scope, service_of(request).settings, writes=True)
+    async def __call__(self, request: Request) -> Service:  # type: ignore[override]
+        service: Service = request.app.state.service
+        check_access(request.scope, service.settings, self._writes)
+        return service
 
 
 async def _service(request: Request) -> Service:
-    return service_of(request)
+    return request.app.state.service
 
 
 async def _version(request: Request, response: Response) -> AsyncIterator[OpenVersion]:
     """The version that answers, kept open until the answer is made."""
-    with service_of(request).versions.lease() as version:
+    with request.app.state.service.versions.lease() as version:
         response.headers[VERSION_HEADER] = version.name
         yield version
 
 
-FOR_READERS = [_bearer, Depends(_may_read)]
-FOR_WRITERS = [_bearer, Depends(_may_write)]
-CurrentService = Annotated[Service, Depends(_service)]
+ForReaders = Annotated[Service, Security(_Access(writes=False))]
+ForWriters = Annotated[Service, Security(_Access(writes=True))]
+ForAnyone = Annotated[Service, Depends(_service)]
 CurrentVersion = Annotated[OpenVersion, Depends(_version)]
 IdInPath = Annotated[schemas.Id, Path(alias="id")]
 

@@ -4,14 +4,14 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from udml.serving import schemas
-from udml.serving.dependencies import FOR_READERS, CurrentService, CurrentVersion, problems
+from udml.serving.dependencies import CurrentVersion, ForAnyone, ForReaders, problems
 from udml.serving.problems import busy
 
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/v1/version", responses=problems(), dependencies=FOR_READERS)
-async def describe_version(service: CurrentService, version: CurrentVersion) -> schemas.VersionAnswer:
+@router.get("/v1/version", responses=problems())
+async def describe_version(service: ForReaders, version: CurrentVersion) -> schemas.VersionAnswer:
     """What serves."""
     searcher, settings = version.searcher, service.settings
     images = await service.run(version, lambda: len(searcher))
@@ -34,15 +34,15 @@ async def alive() -> schemas.Health:
 
 
 @router.get("/readyz", responses=problems())
-async def ready(service: CurrentService) -> schemas.Health:
+async def ready(service: ForAnyone) -> schemas.Health:
     """Whether it can search now."""
     if not service.batcher.alive:
         raise busy("not_ready", "the engine has stopped")
     return schemas.Health(status="ok")
 
 
-@router.get("/metrics", response_class=Response, dependencies=FOR_READERS, responses=problems())
-async def metrics(service: CurrentService, version: CurrentVersion) -> Response:
+@router.get("/metrics", response_class=Response, responses=problems())
+async def metrics(service: ForReaders, version: CurrentVersion) -> Response:
     """Figures for Prometheus."""
     service.metrics.items.set(await service.run(version, lambda: len(version.searcher)))
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -6,16 +6,16 @@ from fastapi import APIRouter, Query, Request
 
 from udml.serving import schemas
 from udml.serving.collection_routes import known
-from udml.serving.dependencies import FOR_READERS, CurrentService, CurrentVersion, problems, upload_body
+from udml.serving.dependencies import CurrentVersion, ForReaders, problems, upload_body
 from udml.serving.engine import Hit
 from udml.serving.problems import Problem
 from udml.serving.switching import OpenVersion
 
-router = APIRouter(prefix="/v1", tags=["search"], dependencies=FOR_READERS)
+router = APIRouter(prefix="/v1", tags=["search"])
 
 
 @router.post("/embed", responses=problems(400, 408, 413, 415), openapi_extra=upload_body())
-async def embed(request: Request, service: CurrentService, version: CurrentVersion) -> schemas.Embedding:
+async def embed(request: Request, service: ForReaders, version: CurrentVersion) -> schemas.Embedding:
     """The vector of an image."""
     answer = await service.ask(request, version)
     return schemas.Embedding(
@@ -28,7 +28,7 @@ async def embed(request: Request, service: CurrentService, version: CurrentVersi
 )
 async def search(
     request: Request,
-    service: CurrentService,
+    service: ForReaders,
     version: CurrentVersion,
     k: Annotated[int, Query(ge=1, le=200, description="neighbours wanted")] = 8,
     threshold: Annotated[

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
@@ -15,7 +16,8 @@ from tests.retrieval.models import pictures
 def test_the_flow_says_whether_a_folder_drifts_from_the_champion(tmp_path: Path) -> None:
     """A real flow run, with Prefect's own temporary server."""
     workspace = make_workspace(tmp_path / "workspace")
-    folder = save(tmp_path / "new", [image // 3 for image in pictures(60, seed=5)])
+    warm = [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in pictures(60, seed=5)]
+    folder = save(tmp_path / "new", warm)
     run(workspace, "udml", "models", "register")
     run(workspace, "udml", "models", "promote", "v1")
     settings = {
@@ -31,5 +33,5 @@ def test_the_flow_says_whether_a_folder_drifts_from_the_champion(tmp_path: Path)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "**drift**: p = 0.0005" in said
-    assert "most of all brightness" in said
+    assert "most of all warmth" in said
     assert json.loads((workspace / "drift.json").read_text())["verdict"] == "drift"

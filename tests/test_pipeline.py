@@ -40,9 +40,14 @@ def test_one_command_ends_with_the_table_the_report_and_a_search(finished: Path)
     assert "MAP@R" in said
     assert (finished / "artifacts" / "report" / "index.html").exists()
     line = next(line for line in said.splitlines() if "udml search" in line)
-    search = run(finished, *line[line.index("udml") :].split())
-    hits = [one for one in search.stdout.splitlines() if "kind-" in one]
-    assert len(hits) == 8
+    command = line[line.index("udml") :].split()
+    matches, nearest = (
+        [one for one in run(finished, *command, *more).stdout.splitlines() if "kind-" in one]
+        for more in ([], ["--all"])
+    )
+    assert len(nearest) == 8
+    assert matches == nearest[: len(matches)]
+    assert matches
 
 
 def test_what_ships_is_what_was_measured(finished: Path) -> None:

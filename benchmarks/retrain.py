@@ -132,3 +132,7 @@ def _start(directory: Path, command: Sequence[str], **variables: str) -> "subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -64,7 +64,8 @@ def compare(
         embeds: dict[str, Embed] = {
             "engine": searcher.embed_images,
             "eager": torch_embed(network, spec),
-            "compile": torch_embed(torch.compile(network), spec),
+            # a graph for each batch size: one for all of them can take sympy for ever at 224 px
+            "compile": torch_embed(torch.compile(network, dynamic=False), spec),
         }
         _check_alike(embeds, [searcher.decode(photo) for photo in photos[:BATCH]])
         for turn in range(rounds + 1):

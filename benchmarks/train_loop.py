@@ -17,14 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.train import our_start
 from udml.config import load_params
-from udml.data.catalog import read_catalog
 from udml.learning import fit
-from udml.learning.backbone import create_backbone, freeze_blocks
 from udml.learning.batches import members_by_cluster
-from udml.learning.frozen_norm import fold_frozen_norms
-from udml.learning.network import Network
-from udml.learning.train import load_training_set
 from udml.machine import keep_freed_memory, usable_cores
 
 
@@ -37,7 +33,9 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch:
-        run = _start(options.prepared, Path(scratch))
+        run = our_start(options.prepared, load_params().train, Path(scratch))
+        # which images meet does not matter here
+        run.assignment = np.arange(len(run.data.images)) % run.clusters
         batch = run.params.clusters_per_batch * run.params.images_per_cluster
         members = members_by_cluster(run.assignment, run.params.min_points_per_cluster)
         resident = [run.normalise(fit._make_batch(run, members, step)[0]) for step in range(options.steps)]
@@ -53,19 +51,6 @@ def main() -> None:
         digits = 2 if name == "ratio" else 0
         low, high = min(values), max(values)
         print(f"{name:26} {statistics.median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})")
-
-
-def _start(prepared: Path, scratch: Path) -> fit.Run:
-    params = load_params().train
-    torch.manual_seed(params.seed)
-    backbone = create_backbone(params.backbone, params.pretrained)
-    trunk = fold_frozen_norms(backbone.trunk)
-    freeze_blocks(trunk, params.frozen_blocks)
-    network = Network(trunk, backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim)
-    data, _ = load_training_set(prepared, read_catalog(prepared), params, scratch)
-    run = fit._start(network, data, params, (backbone.mean, backbone.std), scratch)
-    run.assignment = np.arange(len(data.images)) % run.clusters  # which images meet does not matter here
-    return run
 
 
 def _bare(run: fit.Run, resident: list[torch.Tensor]) -> None:

@@ -49,6 +49,21 @@ def show_challenge(judged: Challenge, picture: Path) -> None:
         )
 
 
+def show_drift(found: dict[str, Any]) -> None:
+    """The verdict on new images, and the strangest of them; `found` is the JSON of `udml monitor`."""
+    lines = [f"# Drift\n\n**{found['verdict']}**: {found['summary']}\n"]
+    if found["unusual"]:
+        lines += [
+            "The new images least like the collection:\n",
+            "| image | similarity | remarks |",
+            "|---|---|---|",
+        ]
+    for one in found["unusual"]:
+        cells = (one["path"], f"{one['similarity']:.2f}", "; ".join(one["remarks"]))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    _show(create_markdown_artifact, key="drift", markdown="\n".join(lines))
+
+
 def _show(create: Callable[..., Any], **what: Any) -> None:
     """A server that is away must not stop a retraining: what it would have shown is in the log as well."""
     try:

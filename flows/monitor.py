@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
 
+from flows.artifacts import show_drift
+from udml.files import read_json
 from udml.monitor.monitor import monitor_workspace
 from udml.monitor.report import summary
 from udml.registry.store import CHAMPION
@@ -39,10 +40,10 @@ def drift_verdict(path: Path, version: str = CHAMPION, out: Path = Path("drift.h
         UdmlError: if there is no such version, or no usable image.
     """
     finding = monitor_workspace([path], version, out)
-    said = f"**{finding.drift.verdict}**: {summary(finding.drift)}"
-    print(said)
-    create_markdown_artifact(f"{said}\n\nPictures: {out.resolve()}", key="drift")
-    return finding.to_json()
+    print(f"**{finding.drift.verdict}**: {summary(finding.drift)} Pictures: {out.resolve()}")
+    found = read_json(out.with_suffix(".json"))
+    show_drift(found)
+    return found
 
 
 if __name__ == "__main__":

@@ -18,10 +18,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from udml import paths
+from udml.config import load_params
+from udml.files import SCRATCH, read_json
 from udml.processes import run_command
 from udml.registry import lease, workspace
-from udml.registry.bundle import git_revision
-from udml.registry.changes import nothing_new
+from udml.registry.bundle import PARAMS_FILE, git_revision
+from udml.registry.changes import nothing_new, only_images_differ
+from udml.registry.store import CHAMPION
 
 __all__ = ["retrain", "run_command", "stage_names"]
 
@@ -29,6 +32,9 @@ STAGE_TIMEOUT_SECONDS = 24 * 3600
 TRANSFER_TIMEOUT_SECONDS = 6 * 3600
 CHALLENGE_TIMEOUT_SECONDS = 6 * 3600
 PULL_RETRY_SECONDS = [5, 20]
+DRIFT = "drift"  # the setting, and the verdict
+DRIFT_PAGE = SCRATCH / "drift" / "drift.html"
+MONITOR_STATUSES = (0, 3, 4)  # no drift, drift, too few
 _SKIPPED = "Skipped"
 
 
@@ -51,9 +57,16 @@ def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> S
         return Completed(name="Nothing new", message=said)
     if not check_out_data(copy):
         pull_data(copy)
+    asks_for_drift = load_params(copy / PARAMS_FILE).retrain.when == DRIFT and only_images_differ(
+        copy, models
+    )
     for name in stage_names(copy / "dvc.yaml"):
         lease.require_held(held)
         run_stage.with_options(name=name)(name, copy)
+        if name == paths.VALIDATED.name and asks_for_drift:
+            verdict, summary = watch_for_drift(copy)
+            if verdict != DRIFT:
+                return Completed(name="No drift", message=f"{verdict}, so nothing was trained: {summary}")
     challenge_champion(copy)
     name, message = conclude(models, copy, held, revision)
     return Completed(name=name, message=message)
@@ -109,6 +122,19 @@ def run_stage(name: str, copy: Path) -> None:
             from flows.artifacts import show_validation
 
             show_validation(copy / paths.VALIDATED)
+
+
+# The same images give the same verdict, so there are no retries.
+@task(timeout_seconds=CHALLENGE_TIMEOUT_SECONDS)
+def watch_for_drift(copy: Path) -> tuple[str, str]:
+    """Whether the images that the champion does not know drift from those it does: verdict and numbers."""
+    from flows.artifacts import show_drift
+
+    command = ["udml", "monitor", "--version", CHAMPION, "--out", str(DRIFT_PAGE)]
+    workspace.run_in(copy, command, get_run_logger().info, accept=MONITOR_STATUSES)
+    found = read_json(copy / DRIFT_PAGE.with_suffix(".json"))
+    show_drift(found)
+    return found["verdict"], found["summary"]
 
 
 @task(timeout_seconds=CHALLENGE_TIMEOUT_SECONDS)

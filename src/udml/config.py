@@ -197,14 +197,16 @@ class Monitor:
 
 @dataclass(frozen=True)
 class Retrain:
-    """What a challenger must show before it serves. Differences of shares, 0..1."""
+    """When to train, and what a challenger must show before it serves. Differences of shares, 0..1."""
 
+    when: str
     metric: str
     label_free_metric: str
     min_gain_over_frozen: float
     max_loss_to_champion: float
 
     def __post_init__(self) -> None:
+        _one_of(self, "when", ("news", "drift"))
         _one_of(self, "metric", ("map_at_r", "r_precision", "recall_at_1"))
         _one_of(self, "label_free_metric", ("found_again_mrr", "found_again_at_1"))
         _share(self, "min_gain_over_frozen", "max_loss_to_champion")

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 # Whatever ends the caller, SIGKILL too, closes the pipe that is the shell's standard input; the reader in
@@ -27,6 +27,7 @@ def run_command(
     say: Callable[[str], None],
     directory: Path | None = None,
     variables: Mapping[str, str] | None = None,
+    accept: Collection[int] = (0,),
 ) -> list[str]:
     """Run a command in a process group of its own, handing each line it prints to `say`.
 
@@ -37,6 +38,7 @@ def run_command(
         say: receives each line of its output and errors.
         directory: to run it in; default the present one.
         variables: of the environment, added to the present ones.
+        accept: exit statuses that are no failure.
 
     Returns:
         The last lines printed.
@@ -72,7 +74,7 @@ def run_command(
     finally:
         assert process.stdin is not None
         process.stdin.close()
-    if status != 0:
+    if status not in accept:
         raise RuntimeError(f"{' '.join(command)} failed with status {status}:\n" + "\n".join(last))
     return last
 

@@ -18,14 +18,18 @@ CLASSES, IMAGES = 48, 288
 
 
 def prepare() -> None:
-    """Half of the classes for training, half for testing; the data's own text makes the pictures."""
+    """Half of the classes for training, half for testing; the data's own text makes the pictures.
+
+    A number in its second line is how many more there are, of other things.
+    """
     from tests.retrieval.fakes import write_prepared
     from tests.retrieval.models import pictures
 
-    seed = int(fingerprint(Path("data/batch.txt").read_text())[:6], 16)
-    images = pictures(IMAGES, seed, CLASSES)
-    labels = [f"class-{number % CLASSES}" for number in range(IMAGES)]
-    splits = ["train" if number % CLASSES < CLASSES // 2 else "test" for number in range(IMAGES)]
+    text, _, more = Path("data/batch.txt").read_text().partition("\n")
+    seed = int(fingerprint(text)[:6], 16)
+    images = pictures(IMAGES, seed, CLASSES) + pictures(int(more or 0), seed + 1)
+    labels = [f"class-{number % CLASSES}" for number in range(len(images))]
+    splits = ["train" if number % CLASSES < CLASSES // 2 else "test" for number in range(len(images))]
     write_prepared(paths.PREPARED, images, labels, splits)
     write_json(paths.PREPARED / "summary.json", {"data_version": f"data-{seed:06x}"})
 

@@ -67,6 +67,26 @@ def test_new_data_are_trained_on_and_shown_beside_the_champion(workspace: Path, 
 
 
 @pytest.mark.slow
+def test_where_asked_to_only_drift_is_trained_on(workspace: Path, api_url: str) -> None:
+    set_params(workspace, "retrain", when="drift")
+    new_data(workspace, "first batch\n10")
+    said = retrain(workspace, api_url)
+    assert "No drift: too few, so nothing was trained: 10 independent images against" in said
+    assert "Running stage 'validate'" in said
+    assert "Running stage 'train'" not in said
+    assert "10 independent images" in "".join(artifacts(api_url)["drift"])
+    assert_serves(workspace, "v1")
+    assert_nothing_left(workspace)
+    new_data(workspace, "first batch\n60")
+    said = retrain(workspace, api_url)
+    assert "drift: p = 0.0005" in said
+    assert "Running stage 'train'" in said
+    assert "v2" in said
+    set_params(workspace, "train", seed=1)  # people who change settings want them tried
+    assert "Running stage 'train'" in retrain(workspace, api_url)
+
+
+@pytest.mark.slow
 def test_a_worse_challenger_is_refused_kept_and_not_tried_again(workspace: Path, api_url: str) -> None:
     set_params(workspace, "train", seed=100)
     said = retrain(workspace, api_url)

@@ -1,11 +1,13 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.monitor.workspace import make_workspace, save
+from tests.monitor.workspace import COUNT, make_workspace, save
+from tests.retrieval.fakes import write_prepared
 from tests.retrieval.models import pictures
 from udml.cli import main
 from udml.errors import UdmlError
@@ -40,7 +42,7 @@ def test_more_of_the_same_is_no_drift_and_broken_files_are_listed(tmp_path: Path
 
 
 def test_a_colour_cast_is_drift_and_names_what_changed(tmp_path: Path, capsys) -> None:
-    warm = [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in pictures(60, seed=5)]
+    warm = warmer(pictures(60, seed=5))
     out = tmp_path / "drift.html"
     assert main(["monitor", str(save(tmp_path / "new", warm)), "--out", str(out)]) == 3
     assert "most of all warmth" in capsys.readouterr().out
@@ -99,3 +101,29 @@ def test_a_level_that_can_never_be_reached_is_refused() -> None:
     values["monitor"] |= {"alarm_rate": 0.001, "permutations": 99}
     with pytest.raises(UdmlError, match=r"monitor\.permutations.* can never alarm"):
         parse_params(values)
+
+
+def test_without_paths_what_was_imported_since_is_tested(workspace: Path, tmp_path: Path, capsys) -> None:
+    """The index knows its 120 pictures; `prepare` has seen 60 more, then 30 that are warmer."""
+    prepared = workspace / "artifacts" / "prepare"
+    before = shutil.copytree(prepared, tmp_path / "before")
+    out = tmp_path / "drift.html"
+    try:
+        assert main(["monitor", "--out", str(out)]) == 4
+        assert "0 independent images against 120" in capsys.readouterr().out
+        more = pictures(60, seed=5)
+        for images, status in ((more, 0), ([*warmer(more[:30])], 3)):
+            every = pictures(COUNT) + images
+            write_prepared(prepared, every, [None] * len(every), ["train"] * len(every))
+            assert main(["monitor", "--out", str(out)]) == status
+            result = json.loads(out.with_suffix(".json").read_text())
+            assert result["images"] == result["independent_images"] == len(images)
+            assert result["summary"] in capsys.readouterr().out
+            assert out.read_text().count("data:image/jpeg") == 24
+    finally:
+        shutil.rmtree(prepared)
+        before.rename(prepared)
+
+
+def warmer(images: list[np.ndarray]) -> list[np.ndarray]:
+    return [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in images]

@@ -1,5 +1,6 @@
 """Tiny workspaces made in memory: what prepare and train would have left behind."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def write_prepared(
                 {
                     "image_id": 1000 + row,
                     "source": sources[row] if sources else f"images/{row:04d}.jpg",
-                    "sha256": f"{row:064x}",
+                    "sha256": hashlib.sha256(image.tobytes()).hexdigest(),
                     "format": "JPEG",
                     "width": width,
                     "height": height,

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -65,14 +66,18 @@ def test_every_picture_is_found_under_its_id(workspace):
 
 
 def test_the_items_say_what_is_behind_an_id(workspace):
-    root, _ = workspace
+    root, images = workspace
     embedder = run(root)
     items = Items(root / "index" / "items.sqlite")
     opened = open_index(root / "index", embedder.card)
     assert [item.image_id for item in items] == sorted(opened.ids.tolist())
     assert all(opened.ids[item.position] == item.image_id for item in items)
     item = items.get(1007)
-    assert (item.source, item.label, item.sha256) == ("images/0007.jpg", None, f"{7:064x}")
+    assert (item.source, item.label, item.sha256) == (
+        "images/0007.jpg",
+        None,
+        hashlib.sha256(images[7].tobytes()).hexdigest(),
+    )
     np.testing.assert_array_equal(vector_at(opened, item.position), vectors_of(opened, np.array([1007]))[0])
 
 

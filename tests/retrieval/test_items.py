@@ -33,6 +33,7 @@ def test_equal_content_is_found_by_its_hash(tmp_path):
     items = Items(tmp_path / "items.sqlite")
     assert [i.image_id for i in items.with_content(item(1, "same").sha256)] == [1, 2]
     assert items.with_content("00" * 32) == []
+    assert items.contents(["00" * 32, item(1, "same").sha256]) == {item(1, "same").sha256}
 
 
 def test_equal_items_give_equal_bytes_whatever_their_order(tmp_path):

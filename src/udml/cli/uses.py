@@ -115,7 +115,9 @@ def _report(options: argparse.Namespace) -> None:
 
 def _add_monitor(commands: Commands) -> None:
     command = add_to(commands, "monitor", _monitor, "say whether new images drift from those the model knows")
-    command.add_argument("paths", nargs="+", type=Path, help="new image files or folders")
+    command.add_argument(
+        "paths", nargs="*", type=Path, help="new image files or folders (default: what was imported since)"
+    )
     _add_version_argument(command)
     command.add_argument(
         "--out", type=Path, default=Path("drift.html"), help="page; numbers go to .json (default: drift.html)"

@@ -1,34 +1,23 @@
-"""`udml monitor`: whether newly arrived images still look like those that the model knows.
-
-Photos arrive in bursts, and ten shots of one thing are one piece of evidence, not ten. So images are
-grouped by the rule that `prepare` groups duplicates with, and one of each group goes on; the sample they
-are compared with was drawn in the same way. `udml.monitor.drift` then groups by the embedding what that
-rule does not find. Shots that differ more count as independent: a batch from one single occasion alarms
-more often than the stated rate.
-"""
+"""`udml monitor`: whether newly arrived images still look like those that the model knows."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from udml import paths
-from udml.config import Monitor, Prepare, load_params
-from udml.data.decoding import duplicate_thumbnail, pixel_digest
-from udml.data.duplicates import find_groups
-from udml.data.statistics import image_statistics
+from udml.config import Monitor, load_params
 from udml.errors import UdmlError
 from udml.files import image_files, write_json
+from udml.monitor.batch import Batch, from_files, from_import
 from udml.monitor.drift import Drift, compare
-from udml.monitor.report import write_report
+from udml.monitor.report import summary, write_report
 from udml.monitor.unusual import UnusualImage, most_unusual
-from udml.pixels import Decoded
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE
 from udml.registry.store import version_directory
-from udml.retrieval.embedder import EmbeddedFiles, Embedder, FileProblem, embed_files
+from udml.retrieval.embedder import Embedder, FileProblem
 from udml.retrieval.gallery import open_index
+from udml.retrieval.items import ITEMS_FILE, Items
 from udml.retrieval.reference import read_reference
 
 
@@ -62,91 +51,65 @@ class Finding:
 
 
 def monitor_workspace(given: Sequence[Path], version: str | None, out: Path) -> Finding:
-    """Compare files and folders with the workspace's model, or a registered version; see `monitor`.
+    """Compare new images with the workspace's model, or a registered version; write a page.
 
     Args:
-        given: image files or folders.
+        given: image files or folders; none for the imported images, as `prepare` left them, whose files
+            the index does not know.
         version: "champion", "v1", ...; None for the model in `artifacts/`.
-        out: the HTML file.
+        out: the HTML file; the numbers go to the same name with `.json`.
+
+    Raises:
+        UdmlError: if no file is usable, the model or index is missing or damaged, `prepare` has not run
+            where it is needed, or `out` is no HTML file.
     """
+    if out.suffix not in (".html", ".htm"):
+        raise UdmlError(f"{out} does not end in .html", "the numbers go to the same name with .json")
     params = load_params()
     model, index = paths.MODEL, paths.INDEXED
     if version:
         directory = version_directory(paths.MODELS, version)
         model, index = directory / MODEL_FILE, directory / INDEX_DIRECTORY
-    return monitor(image_files(given), model, index, out, params.monitor, params.prepare)
+    embedder = Embedder(model)
+    if given:
+        batch = from_files(embedder, image_files(given), params.prepare)
+    else:
+        batch = from_import(embedder, paths.PREPARED, Items(index / ITEMS_FILE))
+    return monitor(batch, embedder, index, out, params.monitor)
 
 
-def monitor(
-    files: Sequence[Path], model: Path, index: Path, out: Path, params: Monitor, duplicates: Prepare
-) -> Finding:
-    """Compare new files with the collection behind an index; write a page, and its numbers beside it.
+def monitor(batch: Batch, embedder: Embedder, index: Path, out: Path, params: Monitor) -> Finding:
+    """Compare new images with the collection behind an index; write a page, and its numbers beside it.
 
     Args:
-        files: image files; those that hold no usable image are listed.
-        model: the ONNX file that made the index.
+        batch: the new images.
+        embedder: the model that made the index, and the batch's vectors.
         index: a directory that `udml index` wrote.
         out: the HTML file; the numbers go to the same name with `.json`.
         params: the section `monitor`.
-        duplicates: the section `prepare`: which images count as one.
 
     Raises:
-        UdmlError: if no file is usable, the model or index is missing or damaged, or `out` is no HTML file.
+        UdmlError: if the index is missing or damaged.
     """
-    if out.suffix not in (".html", ".htm"):
-        raise UdmlError(f"{out} does not end in .html", "the numbers go to the same name with .json")
-    embedder = Embedder(model)
     opened = open_index(index, embedder.card)
     reference = read_reference(index, opened)
-    embedded = embed_files(embedder, files, _note)
-    if not embedded.paths:
-        first = embedded.problems[0]
-        raise UdmlError(
-            f"none of the {len(files)} files is a usable image, first {first.path} ({first.detail})",
-            "name pictures, or a folder of them",
-        )
-    statistics = np.stack([one.statistics for one in embedded.noted])
-    firsts = _one_of_each_group(embedded, duplicates)
+    firsts = batch.independent
     finding = Finding(
-        drift=compare(reference, embedded.vectors[firsts], statistics[firsts], params),
-        images=len(embedded.paths),
+        drift=compare(reference, batch.vectors[firsts], batch.statistics[firsts], params),
+        images=len(batch.paths),
         independent_images=len(firsts),
-        unusual=most_unusual(embedded.paths, embedded.vectors, statistics, reference, opened),
-        problems=embedded.problems,
+        unusual=most_unusual(batch.paths, batch.vectors, batch.statistics, reference, opened),
+        problems=batch.problems,
         model_version=embedder.card.model_version,
         data_version=opened.info.data_version,
     )
-    write_report(out, finding.drift, finding.unusual, finding.problems, _facts(finding, params))
-    write_json(out.with_suffix(".json"), {**finding.to_json(), "settings": asdict(params)})
+    pictures = [batch.pixels(batch.paths.index(one.path)) for one in finding.unusual]
+    write_report(out, finding.drift, finding.unusual, pictures, finding.problems, _facts(finding, params))
+    write_json(
+        out.with_suffix(".json"),
+        {**finding.to_json(), "summary": summary(finding.drift), "settings": asdict(params)},
+    )
     return finding
-
-
-@dataclass(frozen=True)
-class _Noted:
-    statistics: np.ndarray
-    thumbnail: np.ndarray
-    digest: bytes
-
-
-def _note(image: Decoded) -> _Noted:
-    return _Noted(
-        image_statistics(image.pixels, image.width, image.height),
-        duplicate_thumbnail(image.pixels),
-        pixel_digest(image.pixels),
-    )
-
-
-def _one_of_each_group(embedded: EmbeddedFiles, params: Prepare) -> np.ndarray:
-    """Positions of the first image of each duplicate group, int64, ascending."""
-    positions = np.arange(len(embedded.paths))
-    groups = find_groups(
-        positions,
-        np.array([one.digest for one in embedded.noted], dtype="V16"),
-        np.stack([one.thumbnail for one in embedded.noted]),
-        params.duplicate_max_bits,
-        params.duplicate_min_correlation,
-    )
-    return positions[groups == positions]
 
 
 def _facts(finding: Finding, params: Monitor) -> list[tuple[str, object]]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from udml.files import atomic_path
 from udml.monitor.drift import Drift, Verdict
 from udml.monitor.unusual import UnusualImage
-from udml.pixels import read_image
 from udml.retrieval.embedder import FileProblem
 from udml.retrieval.report_page import Section, counted, facts, page, picture, table
 from udml.retrieval.report_pictures import THUMBNAIL_PX, thumbnail
@@ -25,6 +26,7 @@ def write_report(
     out: Path,
     drift: Drift,
     unusual: Sequence[UnusualImage],
+    pictures: Sequence[np.ndarray],
     problems: Sequence[FileProblem],
     about: Sequence[tuple[str, object]],
 ) -> None:
@@ -33,7 +35,8 @@ def write_report(
     Args:
         out: the HTML file.
         drift: the verdict and its numbers.
-        unusual: most unusual first; their files are read again for the pictures.
+        unusual: most unusual first.
+        pictures: of these, uint8 [h, w, 3] each.
         problems: files that were left out.
         about: names and values for the table of facts.
     """
@@ -44,7 +47,7 @@ def write_report(
             "Unusual images",
             "The most unusual of the new images",
             "Least like anything in the collection, or with light, colour, focus or size far outside it.",
-            f'<ul class="pairs">{"".join(_unusual(one) for one in unusual)}</ul>',
+            f'<ul class="pairs">{"".join(map(_unusual, unusual, pictures))}</ul>',
         )
     )
     sections.append(Section("about", "About", "What was compared", "", facts(about, "What was compared")))
@@ -96,8 +99,8 @@ def _tests(drift: Drift) -> Section:
     )
 
 
-def _unusual(one: UnusualImage) -> str:
-    image = thumbnail(read_image(one.path, 2 * THUMBNAIL_PX).pixels, THUMBNAIL_PX)
+def _unusual(one: UnusualImage, pixels: np.ndarray) -> str:
+    image = thumbnail(pixels, THUMBNAIL_PX)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     address = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -48,6 +48,8 @@ def most_unusual(
         reference: the sample of the collection.
         index: the whole of it.
     """
+    if not paths:
+        return []
     nearest = search(index, vectors, 1)[0][:, 0]
     usual = _own_nearest(reference, index)
     loneliness = np.searchsorted(np.sort(usual), nearest, side="left") / len(usual)

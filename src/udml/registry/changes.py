@@ -3,6 +3,7 @@
 DVC decides, by the version's own lock file; nothing is run, and data need not be there.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,29 @@ def nothing_new(workspace: Path, models: Path) -> str:
         if _is_up_to_date(workspace):
             return f"nothing new: data, settings and code are those of {name}, {words}"
     return ""
+
+
+def only_images_differ(workspace: Path, models: Path) -> bool:
+    """Whether nothing but the imported images differs from what the champion was made of.
+
+    Args:
+        workspace: a copy with data and without results; its dvc.lock is overwritten.
+        models: the registry.
+    """
+    champion = store.champion_name(models)
+    if champion is None:
+        return False
+    shutil.copyfile(_bundled(models, champion, LOCK_FILE), workspace / LOCK_FILE)
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
+    differing = {
+        path
+        for stage in json.loads(done.stdout).values()
+        for change in stage
+        # what is no mapping is "changed command"; that outputs are not there says nothing
+        for path in (change.get("changed deps", ()) if isinstance(change, dict) else (change,))
+    }
+    return {path for path in differing if not Path(path).is_relative_to(paths.ARTIFACTS)} == {str(paths.DATA)}
 
 
 def _judged_versions(workspace: Path, models: Path) -> list[tuple[str, str]]:

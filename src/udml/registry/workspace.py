@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,10 +74,12 @@ def has_remote(copy: Path) -> bool:
     return bool(Config(copy / _DVC_DIRECTORY)["core"].get("remote"))
 
 
-def run_in(copy: Path, command: Sequence[str], say: Callable[[str], None]) -> None:
+def run_in(
+    copy: Path, command: Sequence[str], say: Callable[[str], None], accept: Collection[int] = (0,)
+) -> None:
     """Run a command in the copy, with the copy's code; see `udml.processes.run_command`."""
     code = os.pathsep.join(filter(None, (str(copy / "src"), os.environ.get("PYTHONPATH"))))
-    run_command([sys.executable, "-m", *command], say, copy, {"PYTHONPATH": code})
+    run_command([sys.executable, "-m", *command], say, copy, {"PYTHONPATH": code}, accept)
 
 
 def _remove_all_but_scratch(copy: Path) -> None:

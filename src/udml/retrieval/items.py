@@ -128,6 +128,10 @@ class Items:
         """Every item whose file has this hash, in order of image_id."""
         return sorted(self._where("sha256", [bytes.fromhex(sha256)]), key=lambda item: item.image_id)
 
+    def contents(self, sha256s: Sequence[str]) -> set[str]:
+        """Which of these hashes an item's file has."""
+        return {item.sha256 for item in self._where("sha256", [bytes.fromhex(one) for one in sha256s])}
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -1,0 +1,220 @@
+"""Training beside the authors' way of doing it, on the same photos and the same batches' composition.
+
+    python -m benchmarks.train steps --data ../shared/data/grocery     time per step, in turns
+    python -m benchmarks.train quality --data ../shared/data/grocery   time until a model is as good
+
+`benchmarks/authors_way.py` says what the authors' way is. Both train on classes 0-40 of the Grocery Store
+Dataset without labels. `quality` lets the authors' way finish its 240 steps, scores it, then trains this
+project's way and scores every checkpoint as it would ship; labels of classes 41-80 are used to report
+MAP@R, leave-one-out, and for nothing else. Scoring is not timed.
+"""
+
+import argparse
+import copy
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import authors_way
+from benchmarks.contenders import machine, spread
+from benchmarks.grocery import STEPS, STORE_PX
+from udml.config import Params, Train, load_params
+from udml.data.catalog import open_store, read_catalog
+from udml.data.importing import import_data
+from udml.data.prepare import prepare
+from udml.learning import fit
+from udml.learning.backbone import create_backbone, freeze_blocks
+from udml.learning.frozen_norm import fold_frozen_norms
+from udml.learning.head import finish_head
+from udml.learning.network import Network
+from udml.learning.train import load_training_set
+from udml.learning.views import fixed_view
+from udml.machine import keep_freed_memory
+from udml.retrieval.metrics import Embedded, score_queries
+
+INPUT_PX = 96
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The data set as both ways need it.
+
+    Attributes:
+        prepared: what `prepare` left.
+        train_files: original files of the training classes.
+        test_views: uint8 [n, S, S, 3], fixed views of the test images.
+        test_labels, test_groups: int64 [n].
+    """
+
+    prepared: Path
+    train_files: list[Path]
+    test_views: np.ndarray
+    test_labels: np.ndarray
+    test_groups: np.ndarray
+
+
+def main() -> None:
+    """Run one comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("comparison", choices=("steps", "quality"))
+    parser.add_argument("--data", type=Path, required=True, help="the unpacked Grocery Store Dataset")
+    parser.add_argument("--work", type=Path, default=Path(".scratch/benchmark-train"))
+    parser.add_argument("--stretch", type=int, default=10, help="steps: of a stretch")
+    parser.add_argument("--rounds", type=int, default=5, help="steps: stretches of each way")
+    parser.add_argument("--steps", type=int, default=STEPS, help="quality: of either way")
+    options = parser.parse_args()
+    print(f"{machine()}\n")
+    keep_freed_memory()
+    params = load_params()
+    settings = dataclasses.replace(params.train, input_px=INPUT_PX, light_stops=0.0, cast_stops=0.0)
+    photos = load_photos(options.data.resolve(), options.work, params)
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.comparison == "steps":
+            compare_steps(photos, settings, Path(scratch), options.stretch, options.rounds)
+        else:
+            train = dataclasses.replace(settings, steps=options.steps)
+            compare_quality(photos, train, Path(scratch))
+
+
+def load_photos(images: Path, work: Path, params: Params) -> Photos:
+    """Import and prepare the data set, unless that has been done."""
+    data, prepared = work / "data", work / "prepare"
+    if not data.exists():
+        import_data(images, "grocery", data)
+    if not prepared.exists():
+        prepare(data, prepared, dataclasses.replace(params.prepare, store_short_side_px=STORE_PX[INPUT_PX]))
+    catalog = read_catalog(prepared)
+    store = open_store(prepared, catalog)
+    rows = np.flatnonzero(catalog["split"] == "test")
+    views = [fixed_view(store[int(row)], INPUT_PX, params.train.crop_share) for row in rows]
+    test = catalog.iloc[rows]
+    return Photos(
+        prepared,
+        [images / source for source in catalog["source"][catalog["split"] == "train"]],
+        np.stack(views),
+        test["label"].astype("category").cat.codes.to_numpy(np.int64),
+        test["group"].to_numpy(),
+    )
+
+
+def our_start(prepared: Path, params: Train, scratch: Path) -> fit.Run:
+    """Training as the stage `train` starts it."""
+    torch.manual_seed(params.seed)
+    backbone = create_backbone(params.backbone, params.pretrained)
+    trunk = fold_frozen_norms(backbone.trunk)
+    freeze_blocks(trunk, params.frozen_blocks)
+    network = Network(trunk, backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim)
+    data, _ = load_training_set(prepared, read_catalog(prepared), params, scratch)
+    return fit._start(network, data, params, (backbone.mean, backbone.std), scratch)
+
+
+# --- time per step --------------------------------------------------------------------------------
+
+
+def compare_steps(photos: Photos, params: Train, scratch: Path, stretch: int, rounds: int) -> None:
+    """Stretches of both ways in turns; the first step of a stretch warms up and is not counted."""
+    ours, theirs = our_start(photos.prepared, params, scratch), authors_way.start(photos.train_files, params)
+    ours.assignment = np.arange(len(ours.data.images)) % ours.clusters  # which images meet does not matter
+    theirs.assignment = np.arange(len(photos.train_files)) % authors_way.CLUSTERS
+    seconds: dict[str, list[float]] = {"authors' way": [], "udml": []}
+    for turn in range(rounds + 1):
+        steps = authors_way.take_steps(theirs, theirs.step + stretch + 1)
+        next(steps)
+        found = {"authors' way": _seconds_per_step(lambda: [*steps], stretch)}  # noqa: B023
+        fit._take_steps(ours, ours.step + 1)
+        found["udml"] = _seconds_per_step(lambda: fit._take_steps(ours, ours.step + stretch), stretch)
+        for name, value in found.items():
+            seconds[name] += [value] if turn else []
+    ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]
+    print("| way | seconds a step | times udml |\n|---|---|---|")
+    for name, values in seconds.items():
+        print(f"| {name} | {spread(values, 2)} | {'1.0' if name == 'udml' else spread(ratios)} |")
+
+
+def _seconds_per_step(work: Callable[[], object], steps: int) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) / steps
+
+
+# --- time until as good ---------------------------------------------------------------------------
+
+
+def compare_quality(photos: Photos, params: Train, scratch: Path) -> None:
+    """Train the authors' way to its end, then ours; print every checkpoint, and the ratio of times."""
+    print("| way | step | seconds of training | MAP@R, % |\n|---|---|---|---|")
+    theirs = authors_way.start(photos.train_files, params)
+    spent = 0.0
+    while theirs.step < params.steps:
+        began = time.perf_counter()
+        authors_way.recluster(theirs)
+        for _ in authors_way.take_steps(theirs, theirs.step + params.recluster_every_steps):
+            pass
+        spent += time.perf_counter() - began
+        reached = map_at_r(authors_way.embed(theirs, photos.test_views), photos)
+        _row("authors' way", theirs.step, spent, reached)
+    ours = our_checkpoints(photos, params, scratch)
+    equal = next((seconds for seconds, value in ours if value >= reached), None)
+    if equal is None:
+        print("\nudml does not get there.")
+    else:
+        print(f"\nudml is as good after {equal:.0f} s: {spent / equal:.1f} times sooner")
+
+
+def our_checkpoints(photos: Photos, params: Train, scratch: Path) -> list[tuple[float, float]]:
+    """Train this project's way; seconds and MAP@R in percent of each checkpoint as it would ship."""
+    began = time.perf_counter()
+    run = our_start(photos.prepared, params, scratch)
+    spent, found = time.perf_counter() - began, []
+    while True:
+        began = time.perf_counter()
+        fit._judge_and_cluster(run)
+        spent += time.perf_counter() - began
+        began = time.perf_counter()
+        shipped = as_shipped(run)
+        finishing = time.perf_counter() - began
+        value = map_at_r(embed(run, shipped, photos.test_views), photos)
+        found.append((spent + finishing, value))
+        _row("udml", run.step, *found[-1])
+        if run.step >= params.steps:
+            return found
+        began = time.perf_counter()
+        fit._take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
+        spent += time.perf_counter() - began
+
+
+def as_shipped(run: fit.Run) -> Network:
+    """The averaged weights with their head finished, as `train` would ship them now."""
+    features = fit._embed(run, run.data.views, with_features=True)[0]
+    shipped = copy.deepcopy(run.average)
+    finish_head(shipped.embedding_head, features, run.params.head_whitening)
+    return shipped
+
+
+def embed(run: fit.Run, network: Network, views: np.ndarray) -> np.ndarray:
+    """Unit embeddings float32 [n, d] of fixed views uint8 [n, S, S, 3]."""
+    with torch.inference_mode():
+        parts = np.array_split(views, max(1, len(views) // fit.EMBED_BATCH))
+        return torch.cat([network(run.normalise(part)) for part in parts]).numpy()
+
+
+def map_at_r(vectors: np.ndarray, photos: Photos) -> float:
+    """Leave-one-out over the test images, in percent."""
+    every = Embedded(vectors, photos.test_labels, photos.test_groups)
+    found = score_queries(every, every, np.arange(len(vectors)), [1], False, 2**29)
+    return 100 * float(found.values["map_at_r"].mean())
+
+
+def _row(way: str, *figures: float | int) -> None:
+    step, seconds, value = figures
+    print(f"| {way} | {step} | {seconds:.0f} | {value:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

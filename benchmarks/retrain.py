@@ -2,11 +2,11 @@
 
     python -m benchmarks.retrain
 
-Two clones of this repository train on the built-in sample `places`, one by `dvc repro`, one by
-`udml retrain` (with Prefect's own temporary server, registration and promotion). Then the second is asked
-again, with nothing new: as `udml retrain` answers by itself, by a flow run on a running Prefect server, and
-by a flow run that starts a temporary one. Wall-clock time depends on what else the machine does; processor
-time (of the command and all it started) hardly does.
+Three clones of this repository train on the built-in sample `places`: by `dvc repro`, by a flow run on a
+running Prefect server, as scheduled ones are, and by `udml retrain` alone, which starts a temporary one.
+The flow's times hold registration and promotion. Then one is asked again, with nothing new: as `udml retrain`
+answers by itself, by a flow run on a running server, and by one that starts its own. Wall-clock time depends
+on what else the machine does; processor time (of the command and all it started) hardly does.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from udml.machine import usable_cores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+FLOW = [sys.executable, "-m", "flows.retrain"]
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,26 @@ def main() -> None:
         f"{platform.processor() or platform.machine()}, {usable_cores()} cores, load {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory() as name:
-        plain, flow = (_clone(Path(name, kind)) for kind in ("plain", "flow"))
+        plain, scheduled, alone = (_clone(Path(name, kind)) for kind in ("plain", "scheduled", "alone"))
         repro = _timed(plain, ["dvc", "repro"])
-        print(f"dvc repro                            {repro}")
-        retrain = _timed(flow, ["udml", "retrain"])
-        print(f"udml retrain, first version          {retrain}")
-        for kind in ("wall_seconds", "processor_seconds"):
-            share = getattr(retrain, kind) / getattr(repro, kind) - 1
-            print(f"  overhead, {kind.replace('_', ' ')}: {100 * share:+.1f} %")
-        in_process = [sys.executable, "-m", "flows.retrain"]
-        for _ in range(options.repeats):
-            print(f"nothing new, udml retrain            {_timed(flow, ['udml', 'retrain'])}")
-            print(f"nothing new, temporary server        {_timed(flow, in_process)}")
-        with _server(flow) as url:
+        _say("dvc repro", repro)
+        with _server(scheduled) as url:
+            _say("first version, running server", _timed(scheduled, FLOW, PREFECT_API_URL=url), repro)
             for _ in range(options.repeats):
-                cost = _timed(flow, ["udml", "retrain"], PREFECT_API_URL=url)
-                print(f"nothing new, running server          {cost}")
+                _say("nothing new, running server", _timed(scheduled, FLOW, PREFECT_API_URL=url))
+        _say("first version, udml retrain", _timed(alone, ["udml", "retrain"]), repro)
+        for _ in range(options.repeats):
+            _say("nothing new, udml retrain", _timed(alone, ["udml", "retrain"]))
+            _say("nothing new, temporary server", _timed(alone, FLOW))
+
+
+def _say(what: str, cost: Cost, beside: Cost | None = None) -> None:
+    line = f"{what:32} {cost}"
+    if beside is not None:
+        wall = cost.wall_seconds / beside.wall_seconds - 1
+        processor = cost.processor_seconds / beside.processor_seconds - 1
+        line += f"; over dvc repro {100 * wall:+.1f} %, {100 * processor:+.1f} %"
+    print(line, flush=True)
 
 
 @contextmanager

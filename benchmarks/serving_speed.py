@@ -22,6 +22,7 @@ from udml.learning.preprocess import preprocess
 from udml.machine import usable_cores
 
 BATCH = 32
+CLIENTS = 2 * BATCH  # one batch is embedded while another is decoded, as in the engine's own loop
 K = 8
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
 
@@ -75,7 +76,7 @@ def compare(
                 if turn:  # the first turn only warms up
                     speeds[name].alone_ms += alone_ms
                     speeds[name].per_second.append(per_second)
-            per_second = throughput(served.port, requests, warm_up=0, count=len(requests), clients=BATCH)
+            per_second = throughput(served.port, requests, warm_up=0, count=len(requests), clients=CLIENTS)
             if turn:
                 speeds["service"].per_second.append(per_second)
     return speeds

@@ -112,6 +112,8 @@ class Connection:
             self._streams = None
 
     async def _exchange(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        if self._streams is not None and self._streams[0].at_eof():  # the service closes idle connections
+            await self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams

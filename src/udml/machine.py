@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -31,9 +32,17 @@ def keep_freed_memory() -> None:
     to the kernel each time and come back as page faults: a third of a step's time on two cores.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-    try:
+    with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 2**30)
         libc.mallopt(trim_threshold, 2**31 - 1)
-    except (OSError, AttributeError):
-        return
+
+
+def give_back_freed_memory() -> None:
+    """Tell glibc's allocator to give what was freed back to the kernel, where there is glibc.
+
+    A model that is opened and closed leaves holes, in an arena of each thread that had a part in it:
+    some 300 MB after twenty models. They hold nothing, and are not given back by themselves.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,8 +1,10 @@
+import gc
 import io
 import re
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -197,6 +199,21 @@ def test_a_name_that_was_imported_since_with_another_content_is_the_imports(root
         assert first(opened, NEW[5][1]).image_id == image_id(BASE[0][0])
         assert opened.image_bytes(image_id(NEW[0][0])) == NEW[6][1]
         assert opened.add([("elsewhere.png", NEW[0][1], None)])[0].status == Status.ADDED
+
+
+def test_a_closed_one_lets_go_of_its_model_at_once(root):
+    """Not when the garbage collector comes by: a service opens a model for every promotion."""
+    gc.disable()
+    try:
+        opened = Searcher.open(root / "models" / "champion", root / "data")
+        model = weakref.ref(opened.embedder)
+        opened.close()
+        with pytest.raises(UdmlError, match="closed"):
+            opened.collection._embed([b""])
+        del opened
+        assert model() is None
+    finally:
+        gc.enable()
 
 
 def test_neighbours_of_an_image_leave_itself_out(searcher):

@@ -257,7 +257,8 @@ class Collection:
         self.refresh()
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and let go of the model."""
+        self._embed = _closed
         self._items.close()
         if self._additions is not None:
             self._additions.close()
@@ -389,6 +390,10 @@ def _speaks_of(changed: ChangedItem, indexed: IndexedItem) -> bool:
 
 def _is_name(source: str) -> bool:
     return 0 < len(source) <= _MAX_SOURCE_LENGTH and not any("\ud800" <= c <= "\udfff" for c in source)
+
+
+def _closed(_: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
+    raise UdmlError("this collection is closed", "open it again")
 
 
 def _refused(file: NewFile, problem: str) -> Added:

@@ -49,6 +49,7 @@ def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = service = Service(settings, versions, metrics)
+        guard.require_room = service.batcher.require_room
         watches = [
             asyncio.create_task(versions.watch()),
             asyncio.create_task(_watch_keys(guard, settings.keys)),

@@ -72,7 +72,7 @@ class Batcher:
         return self._engine.is_alive() and not self._closing
 
     def require_room(self) -> None:
-        """Raise a 503 where too many images wait: better now than after the upload was read."""
+        """Raise a 503 where too many images wait."""
         if self._waiting >= self._max_waiting:
             raise busy("overloaded", "too many images are waiting; try again shortly")
 

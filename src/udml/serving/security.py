@@ -22,6 +22,7 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _BURST_SECONDS = 10  # a bucket holds what this long a time earns
 _MAX_BUCKETS = 10_000
 _MAX_RUNNING = 500  # requests at a time, however small; each holds a connection and some memory
+_EMBEDDING_PATHS = ("/v1/search", "/v1/embed")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -63,6 +64,7 @@ class Guard:
     Attributes:
         keys: hex sha256 of each API key by name, or None where there are no keys; may be replaced
             while the service runs.
+        require_room: raises a 503 where too many images wait; set once the service is there.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Guard:
         self._local = settings.host in _LOCAL_NAMES
         self._running = 0
         self.keys = keys
+        self.require_room: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through to the application, or answer it here."""
@@ -125,6 +128,9 @@ class Guard:
                     f"{self._settings.requests_per_minute} a minute; wait and try again",
                     {"Retry-After": str(int(seconds) + 1)},
                 )  # fmt: skip
+        # Refused here, an image costs a fifth of what it costs further in: that is what overload is about.
+        if scope["path"] in _EMBEDDING_PATHS and b"id=" not in scope["query_string"]:
+            self.require_room()
 
     def _check_host(self, headers: Headers) -> None:
         """A service on loopback answers to local names only: a web site that has its own name point to

@@ -56,7 +56,6 @@ class Service:
         self, request: Request, version: OpenVersion, k: int = 0, threshold: float | None = None
     ) -> Answer:
         """The answer for the one image that a request carries; see `Batcher.ask`."""
-        self.batcher.require_room()
         async with self.uploads.read(request) as uploads:
             if len(uploads) != 1:
                 raise Problem(400, "one_image", f"send one image as the body; these are {len(uploads)}")

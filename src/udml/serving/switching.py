@@ -16,6 +16,7 @@ from typing import Self
 
 import numpy as np
 
+from udml.machine import give_back_freed_memory
 from udml.registry.store import CHAMPION, version_directory
 from udml.serving.engine import Searcher
 from udml.serving.metrics import Metrics
@@ -48,12 +49,20 @@ class OpenVersion:
         return self
 
     def release(self) -> None:
-        """Let go of it; the last one closes it, in a thread of its own, since that may take a while."""
+        """Let go of it; the last one closes it, in a thread of its own, since that may take a while.
+
+        It is of no use to that one any more.
+        """
         with self._lock:
             self._users -= 1
             last = self._users == 0
         if last:
-            threading.Thread(target=self.searcher.close, name=f"close {self.name}").start()
+            threading.Thread(target=self._close, name=f"close {self.name}").start()
+
+    def _close(self) -> None:
+        self.searcher.close()
+        del self.searcher  # requests may hold on to this object for a moment, not to the model
+        give_back_freed_memory()
 
 
 class Versions:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from udml import paths
 from udml.config import load_params
 from udml.files import fingerprint, write_json
@@ -20,14 +22,17 @@ CLASSES, IMAGES = 48, 288
 def prepare() -> None:
     """Half of the classes for training, half for testing; the data's own text makes the pictures.
 
-    A number in its second line is how many more there are, of other things.
+    A second line says how many more there are, of other things, a third one in which light.
     """
     from tests.retrieval.fakes import write_prepared
     from tests.retrieval.models import pictures
 
-    text, _, more = Path("data/batch.txt").read_text().partition("\n")
+    text, more, light = [*Path("data/batch.txt").read_text().split("\n"), "0", ""][:3]
     seed = int(fingerprint(text)[:6], 16)
-    images = pictures(IMAGES, seed, CLASSES) + pictures(int(more or 0), seed + 1)
+    others = pictures(int(more), seed + 1)
+    if light == "warm":
+        others = [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in others]
+    images = pictures(IMAGES, seed, CLASSES) + others
     labels = [f"class-{number % CLASSES}" for number in range(len(images))]
     splits = ["train" if number % CLASSES < CLASSES // 2 else "test" for number in range(len(images))]
     write_prepared(paths.PREPARED, images, labels, splits)

@@ -78,8 +78,11 @@ def test_where_asked_to_only_drift_is_trained_on(workspace: Path, api_url: str) 
     assert_serves(workspace, "v1")
     assert_nothing_left(workspace)
     new_data(workspace, "first batch\n60")
+    assert "No drift: no drift, so nothing was trained: p = " in retrain(workspace, api_url)
+    new_data(workspace, "first batch\n60\nwarm")
     said = retrain(workspace, api_url)
     assert "drift: p = 0.0005" in said
+    assert "most of all warmth" in said
     assert "Running stage 'train'" in said
     assert "v2" in said
     set_params(workspace, "train", seed=1)  # people who change settings want them tried

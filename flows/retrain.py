@@ -57,9 +57,8 @@ def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> S
         return Completed(name="Nothing new", message=said)
     if not check_out_data(copy):
         pull_data(copy)
-    asks_for_drift = load_params(copy / PARAMS_FILE).retrain.when == DRIFT and only_images_differ(
-        copy, models
-    )
+    waits_for_drift = load_params(copy / PARAMS_FILE).retrain.when == DRIFT
+    asks_for_drift = waits_for_drift and only_images_differ(copy, models)
     for name in stage_names(copy / "dvc.yaml"):
         lease.require_held(held)
         run_stage.with_options(name=name)(name, copy)

@@ -11,7 +11,7 @@ from udml.errors import UdmlError
 from udml.registry.gate import Measured, decide
 from udml.retrieval.intervals import Estimate, paired_bootstrap
 
-PARAMS = Retrain("map_at_r", "found_again_mrr", min_gain_over_frozen=0.0, max_loss_to_champion=0.02)
+PARAMS = Retrain("news", "map_at_r", "found_again_mrr", min_gain_over_frozen=0.0, max_loss_to_champion=0.02)
 
 
 def measured(value: float, low: float, high: float, opponent: str = "champion v1") -> Measured:

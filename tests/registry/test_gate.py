@@ -52,7 +52,7 @@ def test_it_may_lose_no_more_than_the_tolerance_to_the_champion(
 
 
 def test_no_tolerance_at_all_still_lets_an_equal_pass() -> None:
-    params = Retrain("map_at_r", "found_again_mrr", 0.0, 0.0)
+    params = Retrain("news", "map_at_r", "found_again_mrr", 0.0, 0.0)
     assert decide(WINS, measured(0.0, 0.0, 0.0), "", params).promote
 
 
@@ -85,7 +85,7 @@ def test_rules_are_those_of_the_paired_bootstrap(
     difference = paired_bootstrap(old, new, 100, seed)
     against = Measured("champion v1", "map_at_r", float(new.mean()), float(old.mean()), difference)
     strict, loose = (
-        decide(WINS, against, "", Retrain("map_at_r", "found_again_mrr", 0.0, loss)).promote
+        decide(WINS, against, "", Retrain("news", "map_at_r", "found_again_mrr", 0.0, loss)).promote
         for loss in (tolerance, min(1.0, tolerance + harder))
     )
     assert strict == (difference.low >= -tolerance)

@@ -1,7 +1,7 @@
 """What people see of a retraining in the Prefect UI, beside its logs."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def show_validation(validated: Path) -> None:
         met = "yes" if rule["met"] else ("**no**" if rule["required"] else "no (reported only)")
         examples = "; ".join(rule["examples"][:3]) if not rule["met"] else ""
         cells = (f"{rule['name']}: {rule['sentence']}", met, f"{rule['failing']:,}", examples)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(_row(cells))
     _show(create_markdown_artifact, key="validation", markdown="\n".join(lines))
 
 
@@ -60,8 +60,13 @@ def show_drift(found: dict[str, Any]) -> None:
         ]
     for one in found["unusual"]:
         cells = (one["path"], f"{one['similarity']:.2f}", "; ".join(one["remarks"]))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(_row(cells))
     _show(create_markdown_artifact, key="drift", markdown="\n".join(lines))
+
+
+def _row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _show(create: Callable[..., Any], **what: Any) -> None:

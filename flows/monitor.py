@@ -14,7 +14,6 @@ from prefect import flow, task
 from flows.artifacts import show_drift
 from udml.files import read_json
 from udml.monitor.monitor import monitor_workspace
-from udml.monitor.report import summary
 from udml.registry.store import CHAMPION
 
 TIMEOUT_SECONDS = 6 * 3600
@@ -39,9 +38,9 @@ def drift_verdict(path: Path, version: str = CHAMPION, out: Path = Path("drift.h
     Raises:
         UdmlError: if there is no such version, or no usable image.
     """
-    finding = monitor_workspace([path], version, out)
-    print(f"**{finding.drift.verdict}**: {summary(finding.drift)} Pictures: {out.resolve()}")
+    monitor_workspace([path], version, out)
     found = read_json(out.with_suffix(".json"))
+    print(f"**{found['verdict']}**: {found['summary']} Pictures: {out.resolve()}")
     show_drift(found)
     return found
 

@@ -3,21 +3,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.conftest import ROOT
 from tests.monitor.workspace import make_workspace, save
 from tests.pipeline import environment, run
-from tests.retrieval.models import pictures
+from tests.retrieval.models import pictures, warmer
 
 
 @pytest.mark.slow
 def test_the_flow_says_whether_a_folder_drifts_from_the_champion(tmp_path: Path) -> None:
     """A real flow run, with Prefect's own temporary server."""
     workspace = make_workspace(tmp_path / "workspace")
-    warm = [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in pictures(60, seed=5)]
-    folder = save(tmp_path / "new", warm)
+    folder = save(tmp_path / "new", warmer(pictures(60, seed=5)))
     run(workspace, "udml", "models", "register")
     run(workspace, "udml", "models", "promote", "v1")
     settings = {

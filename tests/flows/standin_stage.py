@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from udml import paths
 from udml.config import load_params
 from udml.files import fingerprint, write_json
@@ -25,13 +23,13 @@ def prepare() -> None:
     A second line says how many more there are, of other things, a third one in which light.
     """
     from tests.retrieval.fakes import write_prepared
-    from tests.retrieval.models import pictures
+    from tests.retrieval.models import pictures, warmer
 
     text, more, light = [*Path("data/batch.txt").read_text().split("\n"), "0", ""][:3]
     seed = int(fingerprint(text)[:6], 16)
     others = pictures(int(more), seed + 1)
     if light == "warm":
-        others = [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in others]
+        others = warmer(others)
     images = pictures(IMAGES, seed, CLASSES) + others
     labels = [f"class-{number % CLASSES}" for number in range(len(images))]
     splits = ["train" if number % CLASSES < CLASSES // 2 else "test" for number in range(len(images))]

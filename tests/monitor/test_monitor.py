@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.monitor.workspace import COUNT, make_workspace, save
 from tests.retrieval.fakes import write_prepared
-from tests.retrieval.models import pictures
+from tests.retrieval.models import pictures, warmer
 from udml.cli import main
 from udml.errors import UdmlError
 
@@ -123,7 +123,3 @@ def test_without_paths_what_was_imported_since_is_tested(workspace: Path, tmp_pa
     finally:
         shutil.rmtree(prepared)
         before.rename(prepared)
-
-
-def warmer(images: list[np.ndarray]) -> list[np.ndarray]:
-    return [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in images]

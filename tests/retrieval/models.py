@@ -72,3 +72,8 @@ def pictures(count: int, seed: int = 0, classes: int | None = None) -> list[np.n
         noisy = big + rng.normal(0, 12, big.shape)
         made.append(np.clip(noisy, 0, 255).astype(np.uint8))
     return made
+
+
+def warmer(images: list[np.ndarray]) -> list[np.ndarray]:
+    """The same pictures in warmer light."""
+    return [np.minimum(image * (1.2, 1, 0.6), 255).astype(np.uint8) for image in images]

@@ -128,7 +128,7 @@ class Guard:
                     f"{self._settings.requests_per_minute} a minute; wait and try again",
                     {"Retry-After": str(int(seconds) + 1)},
                 )  # fmt: skip
-        # Refused here, an image costs a fifth of what it costs further in: that is what overload is about.
+        # Refused here, before the routes, an image costs least: under overload most are.
         if scope["path"] in _EMBEDDING_PATHS and b"id=" not in scope["query_string"]:
             self.require_room()
 

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from udml.learning.fit import cluster_means
-from udml.learning.pseudo_labels import MAX_CLUSTERS, choose_clusters, churn, cluster, cluster_health, nmi
+from udml.learning.pseudo_labels import (
+    MAX_CLUSTERS,
+    choose_clusters,
+    churn,
+    cluster,
+    cluster_health,
+    nmi,
+    unit_means,
+)
 
 
 def blobs(centres: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -69,10 +76,10 @@ def test_the_number_of_clusters_follows_the_number_of_images_within_bounds() -> 
     assert chosen == sorted(chosen)
 
 
-def test_cluster_means_are_unit_means_and_empty_clusters_get_an_image() -> None:
+def test_means_are_unit_means_and_empty_clusters_get_an_image() -> None:
     vectors, _ = blobs(4, 5)
     assignment = np.repeat([0, 1, 3, 3], 5)
-    means = cluster_means(vectors, assignment, 5)
+    means = unit_means(vectors, assignment, 5)
     for c in (0, 1, 3):
         mean = vectors[assignment == c].mean(axis=0)
         assert np.allclose(means[c], mean / np.linalg.norm(mean), atol=1e-6)

@@ -48,6 +48,7 @@ from udml.learning.pseudo_labels import (
     cluster,
     cluster_health,
     nmi,
+    unit_means,
 )
 from udml.learning.views import Variation, prefetch, random_views
 from udml.progress import progress
@@ -262,11 +263,12 @@ def _judge_and_cluster(run: Run) -> None:
         return
     # with a random head the trunk's own features are the better start, as in the paper
     vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
-    start = None if first else cluster_means(embeddings, run.assignment, run.clusters)
+    # where each cluster is now; the last centroids are where it was before the network moved
+    start = None if first else unit_means(embeddings, run.assignment, run.clusters)
     clustering = cluster(
         vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
     )
-    set_proxies(run.loss, torch.from_numpy(cluster_means(embeddings, clustering.assignment, run.clusters)))
+    set_proxies(run.loss, torch.from_numpy(unit_means(embeddings, clustering.assignment, run.clusters)))
     record |= {
         **cluster_health(clustering, embeddings, params.seed),
         "churn": None if first else churn(run.assignment, clustering.assignment),
@@ -332,20 +334,6 @@ def _finish(run: Run) -> None:
         shipped = {f"network/{name}": value for name, value in run.average.state_dict().items()}
         write_tensors(run.scratch / SHIPPED_FILE, best | shipped)
     run.accelerator.wait_for_everyone()
-
-
-def cluster_means(embeddings: np.ndarray, assignment: np.ndarray, clusters: int) -> np.ndarray:
-    """Unit mean of each cluster's embeddings, float32 [k, d]: where a cluster is now.
-
-    The last centroids are where it was before the network moved. An empty cluster starts at some
-    image's embedding.
-    """
-    sums = np.zeros((clusters, embeddings.shape[1]), np.float64)
-    np.add.at(sums, assignment, embeddings)
-    empty = np.flatnonzero(np.bincount(assignment, minlength=clusters) == 0)
-    sums[empty] = embeddings[empty % len(embeddings)]
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    return (sums / np.maximum(norms, 1e-12)).astype(np.float32)
 
 
 @torch.inference_mode()

@@ -9,12 +9,14 @@ from typing import Any
 import faiss
 import numpy as np
 
+from udml.learning.exchange import cluster_sums, exchange
 from udml.learning.labelfree import effective_rank, spread
 from udml.machine import usable_cores
 
 MEAN_CLUSTER_SIZE = 25
 MAX_CLUSTERS = 10_000
 RANK_SAMPLE = 2_000
+_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def cluster(
     seed: int,
     start: np.ndarray | None = None,
 ) -> Clustering:
-    """Spherical k-means.
+    """Spherical k-means, then single vectors exchanged between its clusters; see `exchange`.
 
     Args:
         vectors: float32 [n, d], unit rows, n >= clusters.
@@ -53,11 +55,10 @@ def cluster(
         iterations: of Lloyd's algorithm.
         max_points_per_cluster: k-means is fitted on at most k times this many vectors, drawn with
             `seed`; all n are assigned.
-        seed: of the initial centroids and the draw.
+        seed: of the initial centroids, the draw, and the order of the exchange.
         start: centroids [k, d] of the last round, to begin from (warm start).
 
-    A cluster that loses all its points is re-seeded by FAISS beside a large one; k stays k. The
-    result does not depend on the number of threads.
+    A cluster that loses all its points is re-seeded by FAISS beside a large one; k stays k.
     """
     faiss.omp_set_num_threads(usable_cores())
     kmeans: Any = faiss.Kmeans(
@@ -70,8 +71,21 @@ def cluster(
         max_points_per_centroid=max_points_per_cluster,
     )
     kmeans.train(vectors, init_centroids=start)
-    similarity, assignment = kmeans.index.search(vectors, 1)
-    return Clustering(assignment[:, 0], similarity[:, 0], kmeans.centroids.reshape(clusters, -1))
+    assignment = exchange(vectors, kmeans.index.search(vectors, 1)[1][:, 0], clusters, seed)
+    centroids = unit_means(vectors, assignment, clusters)
+    similarity = np.empty(len(vectors), np.float32)
+    for first in range(0, len(vectors), _AT_ONCE):
+        rows = slice(first, first + _AT_ONCE)
+        np.einsum("nd,nd->n", vectors[rows], centroids[assignment[rows]], out=similarity[rows])
+    return Clustering(assignment, similarity, centroids)
+
+
+def unit_means(vectors: np.ndarray, assignment: np.ndarray, clusters: int) -> np.ndarray:
+    """Mean of each cluster's vectors at length 1, float32 [k, d]; of an empty one, some vector."""
+    sums, sizes = cluster_sums(vectors, assignment, clusters)
+    empty = np.flatnonzero(sizes == 0)
+    sums[empty] = vectors[empty % len(vectors)]
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 
 def cluster_health(clustering: Clustering, embeddings: np.ndarray, seed: int) -> dict[str, object]:

@@ -85,22 +85,23 @@ def _exponent(runs: dict[int, dict[str, list[Run]]]) -> float:
 
 
 def _alternate(data: Path, work: Path, size: int, rounds: int) -> dict[str, list[Run]]:
-    folder, workspace = _crops(data, work / f"crops-{size}", size), work / f"workspace-{size}"
-    _import(folder, workspace)
+    folder, workspace = crops(data, work / f"crops-{size}", size), work / f"workspace-{size}"
+    if not (workspace / "data").exists():
+        import_crops(folder, workspace)
     own = Path(sys.executable).parent
     found: dict[str, list[Run]] = {"bare": [], "prepare": [], "again": []}
     for _ in range(rounds):
         found["bare"].append(
-            _run(ROOT, sys.executable, "-m", "benchmarks.prepare", "--bare", str(folder.resolve()))
+            run_command(ROOT, sys.executable, "-m", "benchmarks.prepare", "--bare", str(folder.resolve()))
         )
         shutil.rmtree(workspace / "artifacts", ignore_errors=True)
-        found["prepare"].append(_run(workspace, str(own / "udml"), "prepare"))
-        _run(workspace, str(own / "dvc"), "commit", "-q", "-f", "prepare")
-        found["again"].append(_run(workspace, str(own / "dvc"), "repro", "prepare"))
+        found["prepare"].append(run_command(workspace, str(own / "udml"), "prepare"))
+        run_command(workspace, str(own / "dvc"), "commit", "-q", "-f", "prepare")
+        found["again"].append(run_command(workspace, str(own / "dvc"), "repro", "prepare"))
     return found
 
 
-def _run(where: Path, *command: str) -> Run:
+def run_command(where: Path, *command: str) -> Run:
     """Run a command and wait for it.
 
     Raises:
@@ -117,7 +118,7 @@ def _run(where: Path, *command: str) -> Run:
     return Run(seconds, usage.ru_maxrss / 1024)
 
 
-def _crops(data: Path, folder: Path, size: int) -> Path:
+def crops(data: Path, folder: Path, size: int) -> Path:
     """A folder of `size` JPEG files, made unless it is there."""
     if folder.exists():
         return folder
@@ -136,18 +137,16 @@ def _crops(data: Path, folder: Path, size: int) -> Path:
     return making.rename(folder)
 
 
-def _import(folder: Path, workspace: Path) -> None:
-    """A workspace with the files imported, made unless it is there."""
-    if (workspace / "data").exists():
-        return
+def import_crops(folder: Path, workspace: Path) -> Run:
+    """Make a workspace and import the files into it; what the import cost."""
     shutil.rmtree(workspace, ignore_errors=True)
     workspace.mkdir(parents=True)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, workspace)
     (workspace / "src").symlink_to(ROOT / "src")
     own = Path(sys.executable).parent
-    _run(workspace, str(own / "dvc"), "init", "-q", "--no-scm")
-    _run(workspace, str(own / "udml"), "data", "import", str(folder.resolve()))
+    run_command(workspace, str(own / "dvc"), "init", "-q", "--no-scm")
+    return run_command(workspace, str(own / "udml"), "data", "import", str(folder.resolve()))
 
 
 # --- the bare decoder -----------------------------------------------------------------------------

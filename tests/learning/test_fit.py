@@ -11,6 +11,8 @@ from tests.learning.tiny import tiny_data, tiny_fit, tiny_network, tiny_params
 from udml.errors import UdmlError
 from udml.learning import fit as fit_module
 from udml.learning.checkpoint import BEST_FILE, CHECKPOINT_FILE
+from udml.learning.device_views import upload
+from udml.learning.fit import TrainingSet
 
 
 def weights(scratch: Path, name: str = CHECKPOINT_FILE) -> dict[str, torch.Tensor]:
@@ -162,3 +164,45 @@ def test_an_unavailable_device_is_named(tmp_path: Path) -> None:
 def test_a_random_head_is_the_papers_start(tmp_path: Path) -> None:
     params = dataclasses.replace(tiny_params(steps=2), head_start="random")
     assert tiny_fit(tmp_path, params)[0]["healthy"]
+
+
+def test_training_from_images_that_stay_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path a GPU takes, on the CPU: the same views but for sampling, so nearly the same losses."""
+    expected = tiny_fit(tmp_path / "host", tiny_params())
+    real_start = fit_module._start
+
+    def start(network: Any, data: TrainingSet, *arguments: Any) -> fit_module.Run:
+        run = real_start(network, data, *arguments)
+        assert run.resident is None  # on a CPU
+        run.resident = upload(data.images, torch.device("cpu"))
+        return run
+
+    monkeypatch.setattr(fit_module, "_start", start)
+    found = tiny_fit(tmp_path / "device", tiny_params())
+    assert len(found) == len(expected)
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        assert one["metric_loss"] != other["metric_loss"]  # it was another path
+        assert one["metric_loss"] == pytest.approx(other["metric_loss"], rel=0.2)
+        assert one["rotation_loss"] == pytest.approx(other["rotation_loss"], rel=0.1)
+
+
+def test_a_compiled_step_computes_what_the_plain_one_does() -> None:
+    """What a GPU runs, but for the code generator: the graph is captured whole and differentiated."""
+    params = tiny_params(rotation_images=4)
+    network, _ = tiny_network(params)
+    plain = fit_module.StepForward(network, np.arange(4) * 2)
+    compiled = torch.compile(plain, backend="aot_eager", fullgraph=True)
+    x = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for forward in (plain, compiled):
+        network.zero_grad(set_to_none=True)
+        embeddings, logits = forward(x)
+        (embeddings.square().sum() * 0.1 + embeddings[:, 0].sum() + logits.logsumexp(1).sum()).backward()
+        gradients.append(
+            {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+        )
+    assert gradients[0].keys() == gradients[1].keys() != set()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], rtol=1e-3, atol=1e-5), name

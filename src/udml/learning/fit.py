@@ -36,6 +36,7 @@ from udml.learning.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
+from udml.learning.device_views import ResidentImages, resident_views, upload
 from udml.learning.head import finish_head, start_head
 from udml.learning.labelfree import augmentation_retrieval, effective_rank
 from udml.learning.losses import MinedLoss, create_loss, set_proxies
@@ -50,10 +51,11 @@ from udml.learning.pseudo_labels import (
     nmi,
     unit_means,
 )
-from udml.learning.views import Variation, prefetch, random_views
+from udml.learning.views import Variation, draw_all, prefetch, random_views
 from udml.progress import progress
 
 EMBED_BATCH = 256
+_SHOW_EVERY_STEPS = 5
 Channels = tuple[float, float, float]
 
 
@@ -79,10 +81,12 @@ class TrainingSet:
 class StepForward(nn.Module):
     """One step's forward pass in one call, which is what distributed training needs to wrap."""
 
+    rotated: torch.Tensor
+
     def __init__(self, network: Network, rotated: np.ndarray) -> None:
         super().__init__()
         self.network = network
-        self.rotated = torch.from_numpy(rotated)
+        self.register_buffer("rotated", torch.from_numpy(rotated), persistent=False)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Preprocessed images [b, 3, S, S] -> unit embeddings [b, d], rotation logits [4 r, 4].
@@ -101,11 +105,14 @@ class StepForward(nn.Module):
 
 @dataclass
 class Run:
-    """The moving parts of one training run."""
+    """The moving parts of one training run.
+
+    `resident` holds the images where they lie in the memory of a GPU.
+    """
 
     params: Train
     data: TrainingSet
-    normalise: Callable[[np.ndarray], torch.Tensor]
+    normalise: Callable[[np.ndarray | torch.Tensor], torch.Tensor]
     accelerator: Accelerator
     network: Network
     average: Network
@@ -114,6 +121,7 @@ class Run:
     optimiser: torch.optim.Optimizer
     clusters: int
     scratch: Path
+    resident: ResidentImages | None
     step: int = 0
     assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     centroids: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
@@ -216,23 +224,35 @@ def _start(
     )
     share = accelerator.num_processes
     rotated = params.rotation_images // share if params.rotation_weight else 0
-    forward = accelerator.prepare(StepForward(network, rotation_positions(batch // share, rotated)))
+    forward = _prepare(accelerator, StepForward(network, rotation_positions(batch // share, rotated)))
     mean, std = (torch.tensor(c, device=accelerator.device).view(3, 1, 1) for c in mean_std)
 
-    def normalise(views: np.ndarray) -> torch.Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(views)).to(accelerator.device, non_blocking=True)
+    def normalise(views: np.ndarray | torch.Tensor) -> torch.Tensor:
+        own = views if isinstance(views, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(views))
+        pixels = own.to(accelerator.device, non_blocking=True)
         return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
     average = copy.deepcopy(network).requires_grad_(False)
+    resident = upload(data.images, accelerator.device) if accelerator.device.type == "cuda" else None
     run = Run(
-        params, data, normalise, accelerator, network, average, forward, loss, optimiser, clusters, scratch
-    )
+        params, data, normalise, accelerator, network, average, forward, loss, optimiser, clusters, scratch,
+        resident,
+    )  # fmt: skip
     restored = load_checkpoint(scratch, run.modules, optimiser)
     if restored is not None:
         clustering, state = restored
         run.assignment, run.centroids = clustering["assignment"].numpy(), clustering["centroids"].numpy()
         run.step, run.rounds, run.best_round = state.step, state.rounds, state.best_round
     return run
+
+
+def _prepare(accelerator: Accelerator, forward: StepForward) -> nn.Module:
+    """The forward pass ready for its device: compiled on a GPU, and wrapped for several processes."""
+    if accelerator.device.type == "cuda":
+        torch._dynamo.config.suppress_errors = True  # where it can't be compiled it is merely slower
+        # replayed as one CUDA graph: launching kernel by kernel takes longer than the kernels do
+        forward.compile(mode="reduce-overhead" if accelerator.num_processes == 1 else "default")
+    return accelerator.prepare(forward)
 
 
 # --- one round ------------------------------------------------------------------------------------
@@ -386,18 +406,18 @@ def _take_steps(run: Run, until: int) -> None:
     members = members_by_cluster(run.assignment, params.min_points_per_cluster)
     steps = range(run.step, until)
     batch = params.clusters_per_batch * params.images_per_cluster
-    began, totals = time.perf_counter(), np.zeros(3)
+    began, outcomes = time.perf_counter(), []
     make = lambda step: _make_batch(run, members, step)  # noqa: E731
     bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
     bar.disable = not run.accelerator.is_main_process
     for step, (views, labels) in zip(steps, bar, strict=True):
-        outcome = _step(run, views, labels, step)
-        totals += outcome
-        speed = batch * (step - run.step + 1) / (time.perf_counter() - began)
-        losses = f"metric {outcome[0]:.3f} rotation {outcome[1]:.3f}"
-        bar.set_postfix_str(f"{losses} {speed:.0f} images/s", refresh=False)
+        outcomes.append(_step(run, views, labels, step))
+        if step % _SHOW_EVERY_STEPS == 0:  # looking at a figure makes the CPU wait for the GPU
+            speed = batch * (step - run.step + 1) / (time.perf_counter() - began)
+            losses = f"metric {outcomes[-1][0]:.3f} rotation {outcomes[-1][1]:.3f}"
+            bar.set_postfix_str(f"{losses} {speed:.0f} images/s", refresh=False)
     run.step = until
-    mean = totals / len(steps)
+    mean = torch.stack(outcomes).cpu().double().mean(dim=0)
     run.last_losses = {
         "metric_loss": float(mean[0]),
         "rotation_loss": float(mean[1]),
@@ -406,21 +426,27 @@ def _take_steps(run: Run, until: int) -> None:
     }
 
 
-def _make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[np.ndarray, np.ndarray]:
+def _make_batch(
+    run: Run, members: dict[int, np.ndarray], step: int
+) -> tuple[np.ndarray | torch.Tensor, np.ndarray]:
     """A step's views that fall to this process, uint8 [b / processes, S, S, 3], and all b pseudo-labels."""
     params = run.params
     rows = draw_batch(members, params.clusters_per_batch, params.images_per_cluster, [params.seed, step])
     share = len(rows) // run.accelerator.num_processes
     first = share * run.accelerator.process_index
-    mine = [run.data.images[int(row)] for row in rows[first : first + share]]
+    mine = rows[first : first + share]
     variation = Variation(
         (params.crop_area_min, params.crop_area_max),
         params.turn_degrees,
         params.light_stops,
         params.cast_stops,
     )
-    views = random_views(mine, params.input_px, variation, [params.seed, step], first)
-    return views, run.assignment[rows]
+    seed = [params.seed, step]
+    if run.resident is None:
+        images = [run.data.images[int(row)] for row in mine]
+        return random_views(images, params.input_px, variation, seed, first), run.assignment[rows]
+    drawn = draw_all(run.resident.size[mine].tolist(), variation, seed, first)
+    return resident_views(run.resident, mine, drawn, params.input_px), run.assignment[rows]
 
 
 def learning_rate(params: Train, step: int) -> float:
@@ -446,8 +472,8 @@ def _update_average(run: Run) -> None:
     torch._foreach_lerp_(means, trained, 1 - run.params.average_decay)
 
 
-def _step(run: Run, views: np.ndarray, labels: np.ndarray, step: int) -> np.ndarray:
-    """One optimiser step; returns (metric loss, rotation loss, rotation accuracy)."""
+def _step(run: Run, views: np.ndarray | torch.Tensor, labels: np.ndarray, step: int) -> torch.Tensor:
+    """One optimiser step; returns metric loss, rotation loss and rotation accuracy, on the device."""
     params, weight = run.params, run.params.rotation_weight
     with run.accelerator.autocast():
         embeddings, logits = run.forward(run.normalise(views))
@@ -464,7 +490,7 @@ def _step(run: Run, views: np.ndarray, labels: np.ndarray, step: int) -> np.ndar
         group["lr"] = learning_rate(params, step)
     run.optimiser.step()
     _update_average(run)
-    return torch.stack([metric_loss, rotation_loss, accuracy]).detach().cpu().numpy()
+    return torch.stack([metric_loss, rotation_loss, accuracy]).detach()
 
 
 def _gather(run: Run, embeddings: torch.Tensor) -> torch.Tensor:

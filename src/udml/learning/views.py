@@ -62,22 +62,42 @@ def crop_box(
     return left, top, left + side, top + side
 
 
-def random_view(
-    image: np.ndarray, input_px: int, variation: Variation, rng: np.random.Generator
-) -> np.ndarray:
-    """A random resized crop, turned, relit and mirrored half the time: uint8 [h, w, 3] -> [S, S, 3].
+@dataclass(frozen=True)
+class Drawn:
+    """How one training view differs from its image.
 
-    Corners that nobody photographed are black.
+    Attributes:
+        turn_degrees: counter-clockwise, about the middle of the image.
+        box: the crop of the turned image: left, top, right, bottom in px.
+        table: grey levels in the view's light, uint8 [3, 256], or None for the light there was.
+        mirrored: left for right, at the end.
     """
+
+    turn_degrees: float
+    box: tuple[int, int, int, int]
+    table: np.ndarray | None
+    mirrored: bool
+
+
+def draw(width: int, height: int, variation: Variation, rng: np.random.Generator) -> Drawn:
+    """A random view of an image of that size, mirrored half the time."""
+    turn = variation.turn_degrees
+    turned = rng.uniform(-turn, turn) if turn else 0.0
+    box = crop_box(width, height, variation.area_share, rng)
+    relit = variation.light_stops or variation.cast_stops
+    return Drawn(turned, box, light_table(variation, rng) if relit else None, rng.random() < 0.5)
+
+
+def render(image: np.ndarray, drawn: Drawn, input_px: int) -> np.ndarray:
+    """The view `drawn` of an image: uint8 [h, w, 3] -> [S, S, 3]. What nobody photographed is black."""
     picture = Image.fromarray(image)
-    if turn := variation.turn_degrees:
-        picture = picture.rotate(rng.uniform(-turn, turn), Image.Resampling.BILINEAR)
-    crop = picture.crop(crop_box(image.shape[1], image.shape[0], variation.area_share, rng))
-    resized = crop.resize((input_px, input_px), Image.Resampling.BILINEAR)
-    if variation.light_stops or variation.cast_stops:
-        resized = resized.point(light_table(variation, rng).ravel().tolist())
+    if drawn.turn_degrees:
+        picture = picture.rotate(drawn.turn_degrees, Image.Resampling.BILINEAR)
+    resized = picture.crop(drawn.box).resize((input_px, input_px), Image.Resampling.BILINEAR)
+    if drawn.table is not None:
+        resized = resized.point(drawn.table.ravel().tolist())
     view = np.asarray(resized)
-    return view[:, ::-1] if rng.random() < 0.5 else view
+    return view[:, ::-1] if drawn.mirrored else view
 
 
 def light_table(variation: Variation, rng: np.random.Generator) -> np.ndarray:
@@ -95,16 +115,26 @@ def random_views(
     seed: Sequence[int],
     first: int = 0,
 ) -> np.ndarray:
-    """Random views of a list of images: uint8 [n, S, S, 3].
-
-    View i is a function of `seed`, `first` + i and its image alone, so that processes which share a
-    batch make the same views as one process does.
-    """
+    """Random views of a list of images, turned, cropped, relit: uint8 [n, S, S, 3]; see `draw_all`."""
+    drawn = draw_all([image.shape[1::-1] for image in images], variation, seed, first)
     out = np.empty((len(images), input_px, input_px, 3), np.uint8)
-    for position, image in enumerate(images):
-        rng = np.random.default_rng([*seed, first + position])
-        out[position] = random_view(image, input_px, variation, rng)
+    for position, (image, view) in enumerate(zip(images, drawn, strict=True)):
+        out[position] = render(image, view, input_px)
     return out
+
+
+def draw_all(
+    sizes: Sequence[Sequence[int]], variation: Variation, seed: Sequence[int], first: int = 0
+) -> list[Drawn]:
+    """A random view for each (width, height).
+
+    View i is a function of `seed`, `first` + i and its image's size alone, so that processes which
+    share a batch, and devices that render it another way, see the same views.
+    """
+    return [
+        draw(width, height, variation, np.random.default_rng([*seed, first + position]))
+        for position, (width, height) in enumerate(sizes)
+    ]
 
 
 def fixed_view(image: np.ndarray, input_px: int, crop_share: float) -> np.ndarray:

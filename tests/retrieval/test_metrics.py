@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udml.errors import UdmlError
-from udml.retrieval.metrics import TIE, Embedded, clustering_scores, match_ranks, require_sound, score_queries
+from udml.retrieval.metrics import TIE, Embedded, match_ranks, require_sound, score_queries
 
 RECALL_AT = (1, 2, 4, 8)
 BUDGET = 2**20
@@ -202,19 +202,3 @@ def test_one_row_is_not_a_collapse_and_none_is_an_error():
     require_sound(np.array([[1.0, 0.0]], np.float32), "one")
     with pytest.raises(UdmlError, match="shape"):
         require_sound(np.empty((0, 4), np.float32), "none")
-
-
-def test_clusters_that_are_the_classes_score_one_and_noise_scores_nothing():
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(5), 30)
-    apart = unit(np.eye(5, 16)[labels] + rng.normal(0, 0.02, (150, 16)))
-    good = clustering_scores(apart, labels, seed=3)
-    assert good["nmi"] > 0.85
-    assert good == clustering_scores(apart, labels, seed=3)
-    noise = clustering_scores(unit(rng.standard_normal((150, 16))), labels, seed=3)
-    assert abs(noise["ami"]) < 0.1
-
-
-def test_as_many_classes_as_images_can_be_clustered():
-    embeddings = unit(np.random.default_rng(0).standard_normal((6, 4)))
-    assert clustering_scores(embeddings, np.arange(6), seed=0)["nmi"] == pytest.approx(1.0)

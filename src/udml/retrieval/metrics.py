@@ -1,4 +1,4 @@
-"""Retrieval and clustering figures: arrays in, numbers out.
+"""Retrieval figures: arrays in, numbers out.
 
 Shapes: n queries, m gallery images, d embedding length. Embeddings are float32 rows of unit length.
 Definitions of MAP@R and R-precision: Musgrave, Belongie and Lim, "A Metric Learning Reality Check"
@@ -10,11 +10,13 @@ scores what it deserves.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from udml.errors import UdmlError
+from udml.machine import usable_cores
 
 # A matrix product sums in an order that depends on where a row lies in a block, so the similarities
 # of two identical vectors may differ by some 1e-7. Differences of at most this count as ties.
@@ -85,18 +87,26 @@ def score_queries(
     require_sound(gallery.embeddings, "the gallery embeddings")
     matches = _Members(gallery.labels)
     copies = _Members(gallery.groups)
-    rows: list[int] = []
-    figures: list[list[float]] = []
-    for first, similarity in _similarities(queries.embeddings, gallery.embeddings, memory_budget_bytes):
-        for offset, line in enumerate(similarity):
-            query = first + offset
-            own = own_row[query : query + 1]
-            ignored = np.union1d(own, copies.of(queries.groups[query])) if mask_groups else own
-            same_class = matches.of(queries.labels[query])
-            ranks = match_ranks(line, same_class, ignored[ignored >= 0], max(recall_at))
-            if len(ranks):
-                rows.append(query)
-                figures.append(_figures(ranks, recall_at))
+
+    def score(query: int, similarity: np.ndarray) -> list[float] | None:
+        own = own_row[query : query + 1]
+        ignored = np.union1d(own, copies.of(queries.groups[query])) if mask_groups else own
+        same_class = matches.of(queries.labels[query])
+        ranks = match_ranks(similarity, same_class, ignored[ignored >= 0], max(recall_at))
+        return _figures(ranks, recall_at) if len(ranks) else None
+
+    def score_some(numbers: np.ndarray, similarity: np.ndarray) -> list[list[float] | None]:
+        return [score(query, line) for query, line in zip(numbers.tolist(), similarity, strict=True)]
+
+    scored: list[list[float] | None] = []
+    cores = usable_cores()
+    with ThreadPoolExecutor(cores) as pool:  # sorting leaves the interpreter's lock to the others
+        for first, similarity in _similarities(queries.embeddings, gallery.embeddings, memory_budget_bytes):
+            numbers = np.arange(first, first + len(similarity))
+            parts = pool.map(score_some, np.array_split(numbers, cores), np.array_split(similarity, cores))
+            scored += [found for part in parts for found in part]
+    rows = [query for query, found in enumerate(scored) if found is not None]
+    figures = [found for found in scored if found is not None]
     names = [*(f"recall_at_{k}" for k in recall_at), "map_at_r", "r_precision"]
     table = np.array(figures, dtype=np.float64).reshape(len(rows), len(names))
     values = {name: table[:, column].copy() for column, name in enumerate(names)}
@@ -193,42 +203,3 @@ def require_sound(embeddings: np.ndarray, name: str) -> None:
             f"{name} have collapsed: all {len(embeddings)} are the same vector",
             "train again with a lower learning_rate or more clusters",
         )
-
-
-def clustering_scores(embeddings: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float]:
-    """Agreement of k-means clusters with the labels, k being the number of classes.
-
-    FAISS k-means, 20 iterations from random rows, on all rows whatever their number.
-
-    Args:
-        embeddings: float32 [n, d].
-        labels: int [n].
-        seed: of the start.
-
-    Returns:
-        "nmi" (arithmetic mean normalisation, 0..1) and "ami" (0 is chance, 1 perfect; Vinh et al.
-        2010), from scikit-learn.
-
-    Raises:
-        UdmlError: as `require_sound`.
-    """
-    import faiss
-    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
-
-    require_sound(embeddings, "the embeddings to cluster")
-    classes = len(np.unique(labels))
-    kmeans = faiss.Kmeans(
-        embeddings.shape[1],
-        classes,
-        niter=20,
-        seed=seed,
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(embeddings),
-    )
-    kmeans.train(np.ascontiguousarray(embeddings, np.float32))
-    _, assigned = kmeans.index.search(np.ascontiguousarray(embeddings, np.float32), 1)
-    clusters = assigned[:, 0]
-    return {
-        "nmi": float(normalized_mutual_info_score(labels, clusters)),
-        "ami": float(adjusted_mutual_info_score(labels, clusters)),
-    }

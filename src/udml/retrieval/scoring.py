@@ -13,6 +13,7 @@ from udml import config
 from udml.errors import UdmlError
 from udml.learning.labelfree import augmentation_ranks, effective_rank, hubness, spread
 from udml.model_card import ModelCard
+from udml.retrieval.agreement import clustering_scores
 from udml.retrieval.evaluation import (
     LEAVE_ONE_OUT,
     LEAVE_ONE_OUT_DUPLICATES,
@@ -23,7 +24,7 @@ from udml.retrieval.evaluation import (
     Scores,
 )
 from udml.retrieval.intervals import Estimate, bootstrap, paired_bootstrap
-from udml.retrieval.metrics import Embedded, clustering_scores, require_sound, score_queries
+from udml.retrieval.metrics import Embedded, require_sound, score_queries
 
 NEIGHBOURS = 10
 MAX_VIEWS = 1000

@@ -13,7 +13,8 @@ import numpy as np
 
 MAX_PASSES = 8
 SETTLED_SHARE = 0.005  # a pass that moves fewer is the last
-_AT_ONCE = 256  # vectors compared with the means as they are, then moved one by one
+_AT_ONCE = 256  # vectors compared with the means as they are, then moved one by one ...
+_CLUSTERS_PER_VECTOR = 8  # ... or more: preparing k means should cost little beside comparing with them
 _MIN_GAIN = 1e-5  # squared distance; above what rounding can feign, so that no vector moves for ever
 
 
@@ -33,11 +34,12 @@ def exchange(vectors: np.ndarray, assignment: np.ndarray, clusters: int, seed: i
         int64 [n].
     """
     found, order = assignment.copy(), np.random.default_rng(seed).permutation(len(vectors))
+    at_once = max(_AT_ONCE, clusters // _CLUSTERS_PER_VECTOR)
     for _ in range(MAX_PASSES):
         sums, sizes = cluster_sums(vectors, found, clusters)  # afresh: sums that are updated drift
         moved = 0
-        for first in range(0, len(order), _AT_ONCE):
-            moved += _exchange_some(vectors, order[first : first + _AT_ONCE], found, sums, sizes)
+        for first in range(0, len(order), at_once):
+            moved += _exchange_some(vectors, order[first : first + at_once], found, sums, sizes)
         if moved < SETTLED_SHARE * len(vectors):
             break
     return found

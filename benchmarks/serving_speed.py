@@ -4,7 +4,6 @@ All do the same work on the same photos with the same number of threads: decode 
 vector, search the same index. They take turns, so that whatever else the machine does hits them alike.
 """
 
-import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -70,7 +69,6 @@ def compare(
             "compile": torch_embed(torch.compile(network, dynamic=False), spec),
         }
         _check_alike(embeds, [searcher.decode(photo) for photo in photos[:BATCH]])
-        gc.freeze()  # the client shares the cores: looking through PyTorch's objects would slow the service
         for turn in range(rounds + 1):
             for name, embed in embeds.items():
                 alone_ms = [_alone(searcher, embed, photo) for photo in photos[:alone]]

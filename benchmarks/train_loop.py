@@ -6,13 +6,11 @@
 Alternates, in one process, stretches of the real training loop (random crops made while it runs,
 pseudo-label loss, rotation, optimiser, weight averaging) with the bare forward and backward pass of
 the same batches from tensors that are already there. Other settings are those of params.yaml; the device
-is the one that `train` would choose, and what it compiles is compiled for the bare pass too. The bare
-pass's arithmetic, counted layer by layer, tells what part of the chip's peak it reaches.
+is the one that `train` would choose, and what it compiles is compiled for the bare pass too.
 """
 
 import argparse
 import dataclasses
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.contenders import spread
 from benchmarks.train import our_start
@@ -51,7 +48,6 @@ def main() -> None:
         batch = run.params.clusters_per_batch * run.params.images_per_cluster
         members = members_by_cluster(run.assignment, run.params.min_points_per_cluster)
         resident = [run.normalise(fit._make_batch(run, members, step)[0]) for step in range(options.steps)]
-        operations = _operations(run, resident[0])
         fit._take_steps(run, 2)  # compiles, on a GPU
         _bare(run, resident[:2])
         loop, bare = [], []
@@ -66,16 +62,6 @@ def main() -> None:
     print(f"| training loop, images/s | {spread(loop, 0)} |")
     print(f"| bare pass, images/s | {spread(bare, 0)} |")
     print(f"| ratio | {spread([a / b for a, b in zip(loop, bare, strict=True)], 2)} |")
-    print(f"| bare pass, TFLOP/s | {statistics.median(bare) / batch * operations / 1e12:.2f} |")
-
-
-def _operations(run: fit.Run, x: torch.Tensor) -> int:
-    """Multiplications and additions of one bare pass."""
-    counter = FlopCounterMode(display=False)
-    with counter, run.accelerator.autocast():
-        embeddings, logits = run.accelerator.unwrap_model(run.forward).forward(x)
-        (embeddings.sum() + logits.sum()).backward()
-    return int(counter.get_total_flops())
 
 
 def _bare(run: fit.Run, resident: list[torch.Tensor]) -> None:

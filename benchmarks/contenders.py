@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from udml.machine import usable_cores
 from udml.progress import progress
 
@@ -73,3 +75,8 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 def ratios(over: Sequence[Figures], under: Sequence[Figures]) -> str:
     """How many times as long the one took as the other, round by round."""
     return spread([a["seconds"] / b["seconds"] for a, b in zip(over, under, strict=True)])
+
+
+def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Slope of log seconds over log sizes, by least squares: 1 where time grows as the size does."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])

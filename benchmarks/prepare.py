@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.contenders import machine, spread
+from benchmarks.contenders import exponent, machine, spread
 from udml.config import load_params
 from udml.machine import usable_cores
 from udml.pixels import decode
@@ -74,14 +74,8 @@ def main() -> None:
         ]
         print(f"| {size:,} | {' | '.join(cells)} |")
     if len(runs) > 1:
-        print(f"\nSeconds of prepare grow as files ** {_exponent(runs):.2f}.")
-
-
-def _exponent(runs: dict[int, dict[str, list[Run]]]) -> float:
-    """Slope of log seconds over log files, by least squares."""
-    sizes = np.log(list(runs))
-    seconds = np.log([statistics.median(run.seconds for run in kinds["prepare"]) for kinds in runs.values()])
-    return float(np.polyfit(sizes, seconds, 1)[0])
+        medians = [statistics.median(run.seconds for run in kinds["prepare"]) for kinds in runs.values()]
+        print(f"\nSeconds of prepare grow as files ** {exponent(list(runs), medians):.2f}.")
 
 
 def _alternate(data: Path, work: Path, size: int, rounds: int) -> dict[str, list[Run]]:

@@ -13,18 +13,15 @@ last size but one to the last, where what a stage costs on any collection weighs
 
 import argparse
 import json
-import re
 import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import yaml
 
-from benchmarks.contenders import machine
+from benchmarks.contenders import exponent, machine
 from benchmarks.prepare import ROOT, Run, crops, import_crops, run_command
-from udml.config import load_params
 from udml.files import write_json
 
 SIZES = (1_000, 10_000, 100_000)
@@ -61,12 +58,10 @@ def costs(data: Path, work: Path, size: int) -> Costs:
     return found
 
 
-def _cut_training_short(params: Path) -> None:
-    steps = load_params(params).train.recluster_every_steps
-    text, changed = re.subn(r"(?m)^  steps: \d+", f"  steps: {steps}", params.read_text())
-    if changed != 1:
-        raise RuntimeError(f"{changed} lines of {params} set train.steps")
-    params.write_text(text)
+def _cut_training_short(path: Path) -> None:
+    params = yaml.safe_load(path.read_text())
+    params["train"]["steps"] = params["train"]["recluster_every_steps"]
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def table(found: dict[int, Costs]) -> str:
@@ -78,15 +73,11 @@ def table(found: dict[int, Costs]) -> str:
     for stage in found[sizes[0]]:
         runs = [found[size][stage] for size in sizes]
         cells = [f"{run.seconds:,.1f} | {run.peak_mib:,.0f}" for run in runs]
-        slopes = [_exponent(sizes, runs), _exponent(sizes[-2:], runs[-2:])]
-        lines.append(f"| {stage} | {' | '.join(cells)} | {' | '.join(f'{s:.2f}' for s in slopes)} |")
+        seconds = [run.seconds for run in runs]
+        parts = [(sizes, seconds), (sizes[-2:], seconds[-2:])] if len(sizes) > 1 else []
+        slopes = [f"{exponent(*part):.2f}" for part in parts] or ["", ""]
+        lines.append(f"| {stage} | {' | '.join(cells)} | {' | '.join(slopes)} |")
     return "\n".join(lines)
-
-
-def _exponent(sizes: list[int], runs: list[Run]) -> float:
-    if len(sizes) < 2:
-        return float("nan")
-    return float(np.polyfit(np.log(sizes), np.log([run.seconds for run in runs]), 1)[0])
 
 
 def draw(found: dict[int, Costs], path: Path) -> None:

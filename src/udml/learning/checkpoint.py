@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill: one safetensors file, written atomically, nothing pickled.
 
-It holds the network, the optimiser, the loss's own weights, centroids, assignments and the log so far. What
+It holds the network, the optimiser, the loss's own weights, assignments and the log so far. What
 a step draws at random is a function of (seed, step), so the step number is the random state.
 """
 

@@ -124,7 +124,6 @@ class Run:
     resident: ResidentImages | None
     step: int = 0
     assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    centroids: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     rounds: list[dict[str, Any]] = field(default_factory=list)
     best_round: int = -1
     last_losses: dict[str, float] = field(default_factory=dict)
@@ -241,7 +240,7 @@ def _start(
     restored = load_checkpoint(scratch, run.modules, optimiser)
     if restored is not None:
         clustering, state = restored
-        run.assignment, run.centroids = clustering["assignment"].numpy(), clustering["centroids"].numpy()
+        run.assignment = clustering["assignment"].numpy()
         run.step, run.rounds, run.best_round = state.step, state.rounds, state.best_round
     return run
 
@@ -288,7 +287,10 @@ def _judge_and_cluster(run: Run) -> None:
     clustering = cluster(
         vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
     )
-    set_proxies(run.loss, torch.from_numpy(unit_means(embeddings, clustering.assignment, run.clusters)))
+    means = clustering.centroids
+    if vectors is not embeddings:
+        means = unit_means(embeddings, clustering.assignment, run.clusters)
+    set_proxies(run.loss, torch.from_numpy(means))
     record |= {
         **cluster_health(clustering, embeddings, params.seed),
         "churn": None if first else churn(run.assignment, clustering.assignment),
@@ -299,7 +301,7 @@ def _judge_and_cluster(run: Run) -> None:
         record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share
     )
     run.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
-    run.assignment, run.centroids = clustering.assignment, clustering.centroids
+    run.assignment = clustering.assignment
     _save(run, clustering)
 
 
@@ -334,8 +336,7 @@ def _save(run: Run, clustering: Clustering) -> None:
             clusters = {"assignment": assignment, "similarity": torch.from_numpy(clustering.similarity)}
             write_tensors(run.scratch / BEST_FILE, weights | clusters)
         state = Progress(run.step, run.rounds, run.best_round)
-        clusters = {"assignment": assignment, "centroids": torch.from_numpy(clustering.centroids)}
-        save_checkpoint(run.scratch, run.modules, run.optimiser, clusters, state)
+        save_checkpoint(run.scratch, run.modules, run.optimiser, {"assignment": assignment}, state)
     run.accelerator.wait_for_everyone()
 
 

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: temporary name, fsync, rename."""
 
+import fcntl
 import glob
 import hashlib
 import json
@@ -99,6 +100,15 @@ def image_files(given: Sequence[Path]) -> list[Path]:
     if not found:
         raise UdmlError(f"no files in {', '.join(map(str, given))}", "name a folder that holds images")
     return found
+
+
+@contextmanager
+def exclusive(lock_file: Path) -> Iterator[None]:
+    """Let in one thread at a time, of all processes of this machine; the lock goes with who holds it."""
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def sync(path: Path) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -96,23 +97,41 @@ def test_content_is_found_inside_a_change(additions):
         assert [i.image_id for i in found] == [2, 5]
 
 
-def test_writers_take_turns_and_no_revision_is_given_twice(tmp_path):
+def write_at_once(path, writers, changes):
     def write(first):
-        opened = Additions(tmp_path / ADDITIONS_FILE)
-        for number in range(first, first + 20):
+        start.wait()
+        opened = Additions(path)
+        for number in range(first, first + changes):
             add(opened, number)
         opened.close()
 
-    threads = [threading.Thread(target=write, args=[100 * n]) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    opened = Additions(tmp_path / ADDITIONS_FILE)
+    start = threading.Barrier(writers)
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(write, range(0, 100 * writers, 100)))  # raises what a writer raised
+    return Additions(path)
+
+
+def test_writers_take_turns_and_no_revision_is_given_twice(tmp_path):
+    opened = write_at_once(tmp_path / ADDITIONS_FILE, writers=4, changes=20)
     assert opened.revision() == 80
     assert len(opened.changes(0)[1]) == 80
     assert all(len(opened.changes(since)[1]) == 80 - since for since in range(80))
     opened.close()
+
+
+def test_writers_that_make_the_file_at_the_same_moment_all_succeed(tmp_path):
+    for attempt in range(20):
+        path = tmp_path / str(attempt) / ADDITIONS_FILE
+        opened = write_at_once(path, writers=8, changes=1)
+        assert opened.revision() == 8
+        opened.close()
+        assert {p.name for p in path.parent.iterdir()} == {ADDITIONS_FILE, f".{ADDITIONS_FILE}.lock"}
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UdmlError, match=rf"{ADDITIONS_FILE} cannot be used"):
+        add(Additions(tmp_path / "file" / ADDITIONS_FILE), 1)
 
 
 def test_changes_are_durable_before_the_call_returns(additions):
@@ -158,16 +177,6 @@ def test_a_later_format_is_refused(tmp_path):
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(UdmlError, match="has format 99, this udml knows format 1"):
         Additions(path)
-
-
-def test_a_file_that_was_begun_and_not_finished_is_finished(tmp_path):
-    path = tmp_path / ADDITIONS_FILE
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA journal_mode = WAL")
-    opened = Additions(path)
-    add(opened, 1)
-    assert opened.revision() == 1
-    opened.close()
 
 
 def test_a_disk_that_cannot_be_written_to_can_be_read(tmp_path, monkeypatch):

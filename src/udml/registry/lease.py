@@ -9,7 +9,6 @@ token tells whether the lease changed hands. A heartbeat counts only if it is ne
 direction, so that a clock that jumps, forwards or back, makes nobody wait longer than the expiry.
 """
 
-import fcntl
 import os
 import platform
 import threading
@@ -21,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from udml.errors import UdmlError
-from udml.files import read_json, write_json
+from udml.files import exclusive, read_json, write_json
 
 LEASE_FILE = "retrain.lease"
 EXPIRY_SECONDS = 60.0
@@ -95,7 +94,7 @@ def take(models: Path, expiry_seconds: float = EXPIRY_SECONDS) -> Lease:
     Raises:
         LeaseTaken: if another retraining holds it: who, since when, and until when at most.
     """
-    with _locked(models):
+    with exclusive(models / _LOCK_FILE):
         last, now = read_lease(models), time.time()
         if last is not None and is_alive(last, expiry_seconds):
             since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(last.since))
@@ -121,13 +120,13 @@ def beat(lease: Lease) -> None:
     Raises:
         UdmlError: if the lease is another's by now.
     """
-    with _locked(lease.models):
+    with exclusive(lease.models / _LOCK_FILE):
         write_json(lease.models / LEASE_FILE, asdict(replace(_own_record(lease), heartbeat=time.time())))
 
 
 def release(lease: Lease) -> None:
     """Give the lease back, unless it is another's by now."""
-    with _locked(lease.models):
+    with exclusive(lease.models / _LOCK_FILE):
         record = read_lease(lease.models)
         if record is not None and record.holder == lease.holder:
             write_json(lease.models / LEASE_FILE, asdict(replace(record, holder="")))
@@ -139,7 +138,7 @@ def require_held(lease: Lease) -> None:
     Raises:
         UdmlError: if somebody did.
     """
-    with _locked(lease.models):
+    with exclusive(lease.models / _LOCK_FILE):
         _own_record(lease)
 
 
@@ -158,11 +157,3 @@ def _own_record(lease: Lease) -> LeaseRecord:
             "nothing was promoted by this one; the other one goes on, or run `udml retrain` again",
         )
     return record
-
-
-@contextmanager
-def _locked(models: Path) -> Iterator[None]:
-    models.mkdir(parents=True, exist_ok=True)
-    with (models / _LOCK_FILE).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -10,7 +10,6 @@ old champion or the new one. A reader resolves the link once and reads from what
 there moves or changes.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from udml.errors import UdmlError
-from udml.files import atomic_directory, files_below, sha256_file, sync, utc_now
+from udml.files import atomic_directory, exclusive, files_below, sha256_file, sync, utc_now
 from udml.registry.bundle import (
     MANIFEST_FILE,
     Bundle,
@@ -253,10 +252,9 @@ def _append(models: Path, event: str, version: str, reason: str, **more: Any) ->
 
 @contextmanager
 def _locked(models: Path) -> Iterator[None]:
-    """One change at a time; the lock goes with the process that holds it."""
+    """One change at a time."""
     (models / VERSIONS).mkdir(parents=True, exist_ok=True)
-    with (models / _LOCK_FILE).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with exclusive(models / _LOCK_FILE):
         _reconcile(models)
         yield
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from udml.errors import UdmlError
-from udml.files import sync, utc_now
+from udml.files import atomic_path, exclusive, utc_now
 from udml.retrieval.items import Item
 
 ADDITIONS_FILE = "additions.sqlite"
@@ -29,7 +29,8 @@ _VERSION = 1
 _APPLICATION = 0x75646D6C  # "udml"
 _WAIT_SECONDS = 60.0  # for another writer; a change takes milliseconds, vectors are made before it
 _SCHEMA = f"""
-BEGIN IMMEDIATE;
+PRAGMA journal_mode = WAL;
+BEGIN;
 CREATE TABLE revision (value INTEGER NOT NULL);
 INSERT INTO revision VALUES (0);
 CREATE TABLE items (
@@ -198,6 +199,7 @@ class Additions:
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         """A connection of its own, inside a transaction."""
+        self._make()
         with self._naming_damage(), closing(self._connect()) as database:
             database.execute("BEGIN IMMEDIATE")
             try:
@@ -207,10 +209,23 @@ class Additions:
                 raise
             database.execute("COMMIT")
 
+    def _make(self) -> None:
+        """Make the file, whole, unless it is there.
+
+        Nobody else can have opened it by then: SQLite waits for no lock when it turns to a write-ahead log.
+        """
+        if self.path.exists():
+            return
+        try:
+            with exclusive(self.path.with_name(f".{self.path.name}.lock")):
+                if not self.path.exists():
+                    with atomic_path(self.path) as temporary, closing(sqlite3.connect(temporary)) as database:
+                        database.executescript(_SCHEMA)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise self._unusable(error) from error
+
     def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self.path.exists()
-        fixed = not is_new and not self.is_writable
+        fixed = not self.is_writable
         database = sqlite3.connect(
             self.path.resolve().as_uri() + (self._read_only_mode() if fixed else ""),
             uri=True,
@@ -220,14 +235,11 @@ class Additions:
         )
         try:
             if not fixed:
-                database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
             self._check_schema(database)
         except BaseException:
             database.close()
             raise
-        if is_new:
-            sync(self.path.parent)
         return database
 
     def _read_only_mode(self) -> str:
@@ -237,13 +249,6 @@ class Additions:
 
     def _check_schema(self, database: sqlite3.Connection) -> None:
         version = _version(database)
-        if version == (0, 0) and not database.execute("SELECT 1 FROM sqlite_master").fetchone():
-            try:
-                database.executescript(_SCHEMA)
-            except sqlite3.OperationalError:  # another process was first
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-            version = _version(database)
         if version[0] != _APPLICATION:
             raise self._damaged("it is not a file of additions")
         if version[1] != _VERSION:
@@ -257,11 +262,12 @@ class Additions:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise UdmlError(
-                f"{self.path} cannot be used: {error}", "check the disk and who may write"
-            ) from error
+            raise self._unusable(error) from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(str(error)) from error
+
+    def _unusable(self, error: Exception) -> UdmlError:
+        return UdmlError(f"{self.path} cannot be used: {error}", "check the disk and who may write")
 
     def _damaged(self, what: str) -> UdmlError:
         return UdmlError(

@@ -125,6 +125,8 @@ def test_the_serving_environment_answers_without_torch(served: tuple[Path, Path]
     """Under a read-only root, as nobody, with nothing but what the steps installed."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("a read-only root needs the right to mount")
+    if ROOT.is_relative_to("/tmp"):
+        pytest.skip("the container's /tmp is empty, and this checkout lies below /tmp")
     root, workspace = served
     done = as_nobody(root, workspace, "udml", "search", "query.png", "--version", "champion", "-k", "3")
     assert done.returncode == 0, done.stderr

@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 
+from tests.vectors import unit
 from udml.errors import UdmlError
 from udml.export.parity import compare, compare_vectors
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def random_units(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:

@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 
+from tests.vectors import unit
 from udml.learning.exchange import cluster_sums, exchange
 from udml.learning.pseudo_labels import cluster
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def inertia(vectors: np.ndarray, assignment: np.ndarray) -> float:

@@ -3,11 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.vectors import unit
 from udml.learning.labelfree import augmentation_retrieval, effective_rank, hubness, spread, strong_view
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def test_strong_view_is_a_smaller_picture_and_depends_on_the_seed_alone() -> None:

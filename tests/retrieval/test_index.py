@@ -8,6 +8,7 @@ import pytest
 
 from tests.retrieval.fakes import write_prepared
 from tests.retrieval.models import DIM, pictures, tiny_card, write_model
+from tests.vectors import unit
 from udml.config import Index
 from udml.data.catalog import SUMMARY_FILE
 from udml.errors import UdmlError
@@ -29,10 +30,6 @@ PARAMS = Index(
     no_match_error=0.05,
     reference_images=25,
 )
-
-
-def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture

@@ -5,15 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.vectors import unit
 from udml.errors import UdmlError
 from udml.retrieval.metrics import TIE, Embedded, match_ranks, require_sound, score_queries
 
 RECALL_AT = (1, 2, 4, 8)
 BUDGET = 2**20
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def leave_one_out(embeddings, labels, groups=None, mask_groups=True, budget=BUDGET):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.retrieval.fakes import fake_card
+from tests.vectors import unit
 from udml.config import Evaluate
 from udml.errors import UdmlError
 from udml.retrieval.scoring import EvaluationSet, ModelVectors, compare_models, nearest, view_sources
@@ -11,10 +12,6 @@ from udml.retrieval.scoring import EvaluationSet, ModelVectors, compare_models, 
 PARAMS = Evaluate(recall_at=(1, 2), bootstrap_samples=100, memory_budget_mib=1, report_queries=4, seed=0)
 N, CLASSES, DIM = 60, 6, 16
 LABELS = np.arange(N) % CLASSES
-
-
-def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def images_of(labels=LABELS, groups=None, roles=None):

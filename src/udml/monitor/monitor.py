@@ -1,6 +1,7 @@
 """`udml monitor`: whether newly arrived images still look like those that the model knows."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def monitor_workspace(given: Sequence[Path], version: str | None, out: Path) -> 
     if given:
         batch = from_files(embedder, image_files(given), params.prepare)
     else:
-        batch = from_import(embedder, paths.PREPARED, Items(index / ITEMS_FILE))
+        with closing(Items(index / ITEMS_FILE)) as known:
+            batch = from_import(embedder, paths.PREPARED, known)
     return monitor(batch, embedder, index, out, params.monitor)
 
 

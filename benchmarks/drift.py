@@ -205,7 +205,7 @@ def _shots(sizes: np.ndarray, store: ImageStore, rows: np.ndarray) -> dict[str, 
     return {
         "burst_vectors": np.stack([embedder.embed(scene) for scene in progress(shots, "bursts")]),
         "burst_statistics": np.array(statistics),
-        "burst_thumbnails": np.stack([duplicate_thumbnail(picture) for picture in flat]),
+        "burst_thumbnails": np.stack([duplicate_thumbnail(Image.fromarray(picture)) for picture in flat]),
         "burst_digests": np.array([pixel_digest(picture) for picture in flat], dtype="V16"),
     }
 

@@ -37,7 +37,7 @@ from udml.errors import UdmlError
 from udml.files import fingerprint, replace_directory, scratch_directory, write_json
 from udml.pixels import Reason
 
-CODE_VERSION = 1  # raise it when the same input and params would give another output
+CODE_VERSION = 2  # raise it when the same input and params would give other output or scratch files
 
 
 def prepare(data_root: Path, out: Path, params: Prepare) -> dict[str, Any]:

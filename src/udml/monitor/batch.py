@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from udml.config import Prepare
 from udml.data.catalog import open_store, read_catalog
@@ -108,7 +109,7 @@ class _Noted:
 def _note(image: Decoded) -> _Noted:
     return _Noted(
         image_statistics(image.pixels, image.width, image.height),
-        duplicate_thumbnail(image.pixels),
+        duplicate_thumbnail(Image.fromarray(image.pixels)),
         pixel_digest(image.pixels),
     )
 

@@ -170,9 +170,8 @@ def test_the_decision_is_carried_out_and_logged(ready: tuple[Path, Path]) -> Non
 def test_a_lost_lease_promotes_nothing(ready: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     workspace, models = ready
     first = lease.take(models)
-    with lease._locked(models):
-        record = read_json(models / lease.LEASE_FILE)
-        write_json(models / lease.LEASE_FILE, record | {"heartbeat": 0.0})
+    record = read_json(models / lease.LEASE_FILE)
+    write_json(models / lease.LEASE_FILE, record | {"heartbeat": 0.0})
     lease.take(models)
     with pytest.raises(UdmlError, match="lost its lease"):
         conclude(models, workspace, first, "")

@@ -24,6 +24,7 @@ from schemathesis.core.result import Ok
 
 from benchmarks.serving_client import Reply, Request, Served, in_turn, serving
 from benchmarks.serving_trials import search
+from udml.retrieval.additions import ADDITIONS_FILE
 
 _NAMES = ("a.png", "..%2f..%2fescape.png", "%2fetc%2fpasswd", "%00", "a%0d%0ab", "%ff%fe", "x" * 500, "")
 _PATHS = ("/v1/search?k=3", "/v1/embed", *(f"/v1/items?name={name}" for name in _NAMES))
@@ -164,5 +165,9 @@ def _may(line: str, root: Path) -> bool:
     own = (str(root / "models"), str(root / "data"), "models", "data", f"file://{root}/models/")
     if event in ("sqlite3.connect", "os.mkdir"):
         return path.startswith(own)
+    if path.startswith(
+        f"{root}/models/.{ADDITIONS_FILE}."
+    ):  # the file of additions is made, at the first one
+        return True
     code = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1] / "src"), "/proc/", "/sys/fs/cgroup/")
     return event == "open" and not int(flags) & _WRITES and path.startswith(own + code)

@@ -165,9 +165,8 @@ def _may(line: str, root: Path) -> bool:
     own = (str(root / "models"), str(root / "data"), "models", "data", f"file://{root}/models/")
     if event in ("sqlite3.connect", "os.mkdir"):
         return path.startswith(own)
-    if path.startswith(
-        f"{root}/models/.{ADDITIONS_FILE}."
-    ):  # the file of additions is made, at the first one
+    making = f"{root}/models/.{ADDITIONS_FILE}."  # the first addition makes that file
+    if path.startswith(making):
         return True
     code = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1] / "src"), "/proc/", "/sys/fs/cgroup/")
     return event == "open" and not int(flags) & _WRITES and path.startswith(own + code)

@@ -15,7 +15,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.pipeline import commit, environment, run
-from udml.files import write_json
+from udml.files import exclusive, write_json
 from udml.registry import lease, store
 
 
@@ -101,7 +101,7 @@ def paused_retrain(
 
 def an_hour_passes(models: Path) -> None:
     """As far as the lease can tell: the last heartbeat becomes an hour old, as after a jump of the clock."""
-    with lease._locked(models):
+    with exclusive(models / lease.LOCK_FILE):
         record = lease.read_lease(models)
         assert record is not None
         older = replace(record, heartbeat=record.heartbeat - 3600)

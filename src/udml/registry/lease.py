@@ -24,7 +24,7 @@ from udml.files import exclusive, read_json, write_json
 
 LEASE_FILE = "retrain.lease"
 EXPIRY_SECONDS = 60.0
-_LOCK_FILE = ".lease.lock"
+LOCK_FILE = ".lease.lock"
 _BEATS_PER_EXPIRY = 4
 
 
@@ -94,7 +94,7 @@ def take(models: Path, expiry_seconds: float = EXPIRY_SECONDS) -> Lease:
     Raises:
         LeaseTaken: if another retraining holds it: who, since when, and until when at most.
     """
-    with exclusive(models / _LOCK_FILE):
+    with exclusive(models / LOCK_FILE):
         last, now = read_lease(models), time.time()
         if last is not None and is_alive(last, expiry_seconds):
             since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(last.since))
@@ -120,13 +120,13 @@ def beat(lease: Lease) -> None:
     Raises:
         UdmlError: if the lease is another's by now.
     """
-    with exclusive(lease.models / _LOCK_FILE):
+    with exclusive(lease.models / LOCK_FILE):
         write_json(lease.models / LEASE_FILE, asdict(replace(_own_record(lease), heartbeat=time.time())))
 
 
 def release(lease: Lease) -> None:
     """Give the lease back, unless it is another's by now."""
-    with exclusive(lease.models / _LOCK_FILE):
+    with exclusive(lease.models / LOCK_FILE):
         record = read_lease(lease.models)
         if record is not None and record.holder == lease.holder:
             write_json(lease.models / LEASE_FILE, asdict(replace(record, holder="")))
@@ -138,7 +138,7 @@ def require_held(lease: Lease) -> None:
     Raises:
         UdmlError: if somebody did.
     """
-    with exclusive(lease.models / _LOCK_FILE):
+    with exclusive(lease.models / LOCK_FILE):
         _own_record(lease)
 
 

@@ -7,11 +7,11 @@ from udml.export.parity import compare, compare_vectors
 
 
 def random_units(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:
-    return unit(np.random.default_rng(seed).normal(size=(count, dim))).astype(np.float32)
+    return unit(np.random.default_rng(seed).normal(size=(count, dim)))
 
 
 def mean_colours(images: np.ndarray) -> np.ndarray:
-    return unit(images.reshape(len(images), -1, 3).mean(axis=1) + 1.0).astype(np.float32)
+    return unit(images.reshape(len(images), -1, 3).mean(axis=1) + 1.0)
 
 
 def photographs(*sizes: tuple[int, int]) -> list[np.ndarray]:

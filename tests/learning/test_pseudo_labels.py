@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.vectors import unit
 from udml.learning.pseudo_labels import (
     MAX_CLUSTERS,
     choose_clusters,
@@ -18,7 +19,7 @@ def blobs(centres: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
         size=(centres * each, 16)
     )
     labels = np.repeat(np.arange(centres), each)
-    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32), labels
+    return unit(points), labels
 
 
 def test_well_separated_groups_are_found() -> None:

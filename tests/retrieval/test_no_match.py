@@ -2,6 +2,7 @@ import faiss
 import numpy as np
 import pytest
 
+from tests.vectors import unit
 from udml.retrieval.no_match import MAX_IMAGES, nearest_others, spread_rows, threshold_at
 
 ERROR = 0.05
@@ -14,7 +15,7 @@ def collection(images, things, seed, scatter=0.6, dim=32):
 
     def pictures(count):
         made = centres[rng.integers(0, things, count)] + scatter * rng.standard_normal((count, dim))
-        return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+        return unit(made)
 
     return pictures(images), pictures
 

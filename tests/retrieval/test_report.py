@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.retrieval.fakes import fake_card, fake_evaluation, fake_rounds, write_prepared, write_trained
+from tests.vectors import unit
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.files import write_json
@@ -71,13 +72,9 @@ def workspace(tmp_path):
         embeddings = np.eye(CLASSES, 8)[classes[TRAIN:]] + rng.normal(0, 0.45, (TEST, 8))
         embeddings[1] = embeddings[0]  # copies are each other's nearest neighbours
         worse = embeddings + rng.normal(0, 0.5, (TEST, 8))
-        unit = [
-            (one / np.linalg.norm(one, axis=1, keepdims=True)).astype(np.float32)
-            for one in (embeddings, worse)
-        ]
         codes = classes[TRAIN:] if labelled else np.full(TEST, -1)
         names = tuple(f"class <{code}>" for code in range(CLASSES)) if labelled else ()
-        evaluation = fake_evaluation(np.arange(TRAIN, count), codes, names, *unit)
+        evaluation = fake_evaluation(np.arange(TRAIN, count), codes, names, unit(embeddings), unit(worse))
         return evaluation, prepared, trained, tmp_path / "report"
 
     return make

@@ -1,5 +1,6 @@
 import numpy as np
 
+from tests.vectors import unit
 from udml.serving import clusters
 
 
@@ -7,7 +8,7 @@ def blobs(sizes, dim=8):
     rng = np.random.default_rng(0)
     centres = np.eye(dim)[: len(sizes)]
     rows = np.concatenate([centres[i] + rng.normal(0, 0.05, (n, dim)) for i, n in enumerate(sizes)])
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit(rows)
 
 
 def test_images_that_look_alike_are_together_largest_group_first():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from udml.learning.device_views import ResidentImages, affine_map, resident_views, upload
+from udml.learning.device_views import ResidentImages, affine_maps, resident_views, upload
 from udml.learning.views import Drawn, Variation, draw_all, random_views, render
 
 CPU = torch.device("cpu")
@@ -63,6 +63,11 @@ def test_noise_is_averaged_when_a_view_shrinks_it() -> None:
 
 
 def test_the_map_takes_corners_to_corners() -> None:
-    inside = affine_map(Drawn(0.0, (10, 20, 50, 80), None, mirrored=True), 100, 100, 32)
-    assert np.allclose(inside @ [0, 0, 1], [50, 20])
-    assert np.allclose(inside @ [32, 32, 1], [10, 80])
+    box = (10, 20, 50, 80)
+    views = [Drawn(0.0, box, None, mirrored=True), Drawn(90.0, box, None, mirrored=False)]
+    mirrored, turned = affine_maps(views, np.array([[100, 100], [100, 120]]), 32)
+    assert np.allclose(mirrored @ [0, 0, 1], [50, 20])
+    assert np.allclose(mirrored @ [32, 32, 1], [10, 80])
+    # counter-clockwise: what is left in the view was at the top, 120 px high, about the middle (50, 60)
+    assert np.allclose(turned @ [0, 0, 1], [50 + (60 - 20), 60 + (10 - 50)])
+    assert np.allclose(turned @ [32, 32, 1], [50 + (60 - 80), 60 + (50 - 50)])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pytorch_metric_learning import losses, miners
 
 from udml.config import LOSS_SETTINGS, load_params
 from udml.learning.losses import create_loss, set_proxies
@@ -40,6 +41,25 @@ def test_multi_similarity_is_the_papers(seed: int) -> None:
     loss = create_loss("multi_similarity", SETTINGS["multi_similarity"], 6, 6)
     expected = slow_multi_similarity(embeddings, labels.tolist(), 2.0, 40.0, 0.5, 0.1)
     assert float(loss(embeddings, labels)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("classes", [1, 6, 24])
+def test_multi_similarity_and_its_gradient_are_the_librarys_to_the_bit(classes: int) -> None:
+    settings = SETTINGS["multi_similarity"]
+    library = losses.MultiSimilarityLoss(
+        alpha=settings["positive_scale"], beta=settings["negative_scale"], base=settings["base"]
+    )
+    miner = miners.MultiSimilarityMiner(epsilon=settings["mining_margin"])
+    ours = create_loss("multi_similarity", settings, 6, 6)
+    for seed in range(10):
+        points, _ = batch(seed, 80, 32)
+        labels = torch.arange(80) % classes
+        one, other = points.clone().requires_grad_(), points.clone().requires_grad_()
+        expected, got = library(one, labels, miner(one, labels)), ours(other, labels)
+        expected.backward()
+        got.backward()
+        assert torch.equal(got, expected)
+        assert torch.equal(other.grad, one.grad)
 
 
 @pytest.mark.parametrize("key", ["positive_scale", "negative_scale", "base", "mining_margin"])

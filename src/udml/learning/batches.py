@@ -43,10 +43,9 @@ def draw_batch(
         )
     rng = np.random.default_rng(seed)
     chosen = rng.choice(np.array(list(members)), clusters_per_batch, replace=False)
-    # np.resize repeats a short pool from its start
-    return np.concatenate(
-        [np.resize(rng.permutation(members[c]), images_per_cluster) for c in chosen.tolist()]
-    )
+    places = np.arange(images_per_cluster)
+    shuffled = [rng.permutation(members[c]) for c in chosen.tolist()]
+    return np.concatenate([rows[places % len(rows)] for rows in shuffled])
 
 
 def rotation_positions(batch: int, rotation_images: int) -> np.ndarray:

@@ -10,6 +10,7 @@ features and embeddings.
 """
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -36,10 +37,10 @@ from udml.learning.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
-from udml.learning.device_views import ResidentImages, resident_views, upload
+from udml.learning.device_views import ResidentImages, resident_views, send, upload
 from udml.learning.head import finish_head, start_head
 from udml.learning.labelfree import augmentation_retrieval, effective_rank
-from udml.learning.losses import MinedLoss, create_loss, set_proxies
+from udml.learning.losses import NEVER_WAIT, MinedLoss, create_loss, set_proxies
 from udml.learning.network import ROTATIONS, Network
 from udml.learning.pseudo_labels import (
     RANK_SAMPLE,
@@ -51,11 +52,12 @@ from udml.learning.pseudo_labels import (
     nmi,
     unit_means,
 )
+from udml.learning.replay import Replay
 from udml.learning.views import Variation, draw_all, prefetch, random_views
 from udml.progress import progress
 
 EMBED_BATCH = 256
-_SHOW_EVERY_STEPS = 5
+_SHOW_EVERY_SECONDS = 1.0
 Channels = tuple[float, float, float]
 
 
@@ -107,7 +109,7 @@ class StepForward(nn.Module):
 class Run:
     """The moving parts of one training run.
 
-    `resident` holds the images where they lie in the memory of a GPU.
+    `resident` holds the images where they lie in the memory of a GPU, `replay` the step where it is recorded.
     """
 
     params: Train
@@ -122,6 +124,7 @@ class Run:
     clusters: int
     scratch: Path
     resident: ResidentImages | None
+    replay: Replay | None = None
     step: int = 0
     assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rounds: list[dict[str, Any]] = field(default_factory=list)
@@ -218,12 +221,14 @@ def _start(
     loss = create_loss(params.loss, params.losses[params.loss], clusters, params.embedding_dim)
     loss.to(accelerator.device)
     trainable = [p for p in [*network.parameters(), *loss.parameters()] if p.requires_grad]
-    optimiser = torch.optim.Adam(
-        trainable, params.learning_rate, weight_decay=params.weight_decay, fused=device != "mps"
-    )
     share = accelerator.num_processes
+    replayed = device == "cuda" and share == 1 and params.loss in NEVER_WAIT
+    optimiser = _optimiser(trainable, params, accelerator.device, replayed)
+    if replayed:
+        loss.compile()
     rotated = params.rotation_images // share if params.rotation_weight else 0
-    forward = _prepare(accelerator, StepForward(network, rotation_positions(batch // share, rotated)))
+    step_forward = StepForward(network, rotation_positions(batch // share, rotated)).to(accelerator.device)
+    forward = _prepare(accelerator, step_forward, replayed)
     mean, std = (torch.tensor(c, device=accelerator.device).view(3, 1, 1) for c in mean_std)
 
     def normalise(views: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -237,6 +242,7 @@ def _start(
         params, data, normalise, accelerator, network, average, forward, loss, optimiser, clusters, scratch,
         resident,
     )  # fmt: skip
+    run.replay = Replay(functools.partial(_step, run)) if replayed else None
     restored = load_checkpoint(scratch, run.modules, optimiser)
     if restored is not None:
         clustering, state = restored
@@ -245,13 +251,25 @@ def _start(
     return run
 
 
-def _prepare(accelerator: Accelerator, forward: StepForward) -> nn.Module:
+def _optimiser(
+    trainable: list[nn.Parameter], params: Train, device: torch.device, replayed: bool
+) -> torch.optim.Optimizer:
+    """Adam; a recorded step needs its learning rate where it can read another one each time."""
+    rate = torch.tensor(params.learning_rate, device=device) if replayed else params.learning_rate
+    return torch.optim.Adam(
+        trainable, rate, weight_decay=params.weight_decay, fused=device.type != "mps", capturable=replayed
+    )
+
+
+def _prepare(accelerator: Accelerator, forward: StepForward, replayed: bool) -> nn.Module:
     """The forward pass ready for its device: compiled on a GPU, and wrapped for several processes."""
     if accelerator.device.type == "cuda":
         torch._dynamo.config.suppress_errors = True  # where it can't be compiled it is merely slower
-        # replayed as one CUDA graph: launching kernel by kernel takes longer than the kernels do
-        forward.compile(mode="reduce-overhead" if accelerator.num_processes == 1 else "default")
-    return accelerator.prepare(forward)
+        # where the step as a whole is not replayed, its forward and backward pass are
+        alone = accelerator.num_processes == 1
+        forward.compile(mode="reduce-overhead" if alone and not replayed else "default")
+    # what `prepare` would add for one process, an autocast, is there already
+    return accelerator.prepare(forward) if accelerator.num_processes > 1 else forward
 
 
 # --- one round ------------------------------------------------------------------------------------
@@ -408,13 +426,17 @@ def _take_steps(run: Run, until: int) -> None:
     steps = range(run.step, until)
     batch = params.clusters_per_batch * params.images_per_cluster
     began, outcomes = time.perf_counter(), []
+    shown = began
     make = lambda step: _make_batch(run, members, step)  # noqa: E731
     bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
     bar.disable = not run.accelerator.is_main_process
+    take = run.replay or functools.partial(_step, run)
     for step, (views, labels) in zip(steps, bar, strict=True):
-        outcomes.append(_step(run, views, labels, step))
-        if step % _SHOW_EVERY_STEPS == 0:  # looking at a figure makes the CPU wait for the GPU
-            speed = batch * (step - run.step + 1) / (time.perf_counter() - began)
+        _set_learning_rate(run, step)
+        outcomes.append(take(views, labels))
+        if time.perf_counter() - shown > _SHOW_EVERY_SECONDS:  # to look makes the CPU wait for the GPU
+            shown = time.perf_counter()
+            speed = batch * (step - run.step + 1) / (shown - began)
             losses = f"metric {outcomes[-1][0]:.3f} rotation {outcomes[-1][1]:.3f}"
             bar.set_postfix_str(f"{losses} {speed:.0f} images/s", refresh=False)
     run.step = until
@@ -427,10 +449,11 @@ def _take_steps(run: Run, until: int) -> None:
     }
 
 
-def _make_batch(
-    run: Run, members: dict[int, np.ndarray], step: int
-) -> tuple[np.ndarray | torch.Tensor, np.ndarray]:
-    """A step's views that fall to this process, uint8 [b / processes, S, S, 3], and all b pseudo-labels."""
+def _make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A step's views that fall to this process, uint8 [b / processes, S, S, 3], and all b pseudo-labels.
+
+    Both are on the device.
+    """
     params = run.params
     rows = draw_batch(members, params.clusters_per_batch, params.images_per_cluster, [params.seed, step])
     share = len(rows) // run.accelerator.num_processes
@@ -443,11 +466,22 @@ def _make_batch(
         params.cast_stops,
     )
     seed = [params.seed, step]
+    device = run.accelerator.device
+    labels = send(run.assignment[rows], device)
     if run.resident is None:
         images = [run.data.images[int(row)] for row in mine]
-        return random_views(images, params.input_px, variation, seed, first), run.assignment[rows]
+        return send(random_views(images, params.input_px, variation, seed, first), device), labels
     drawn = draw_all(run.resident.size[mine].tolist(), variation, seed, first)
-    return resident_views(run.resident, mine, drawn, params.input_px), run.assignment[rows]
+    return resident_views(run.resident, mine, drawn, params.input_px), labels
+
+
+def _set_learning_rate(run: Run, step: int) -> None:
+    rate = learning_rate(run.params, step)
+    for group in run.optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def learning_rate(params: Train, step: int) -> float:
@@ -473,22 +507,22 @@ def _update_average(run: Run) -> None:
     torch._foreach_lerp_(means, trained, 1 - run.params.average_decay)
 
 
-def _step(run: Run, views: np.ndarray | torch.Tensor, labels: np.ndarray, step: int) -> torch.Tensor:
-    """One optimiser step; returns metric loss, rotation loss and rotation accuracy, on the device."""
-    params, weight = run.params, run.params.rotation_weight
+def _step(run: Run, views: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """One optimiser step; returns metric loss, rotation loss and rotation accuracy, on the device.
+
+    Nothing in it waits for a GPU, but for some of the losses: while one step runs, the next is asked for.
+    """
+    weight = run.params.rotation_weight
+    run.optimiser.zero_grad(set_to_none=True)  # before a replayed forward pass, which reuses their memory
     with run.accelerator.autocast():
         embeddings, logits = run.forward(run.normalise(views))
-    targets = torch.from_numpy(labels).to(run.accelerator.device)
-    metric_loss = run.loss(_gather(run, embeddings.float()), targets)
+    metric_loss = run.loss(_gather(run, embeddings.float()), labels)
     rotation_loss, accuracy = metric_loss.new_zeros(()), metric_loss.new_zeros(())
     if weight:
         turns = torch.arange(ROTATIONS, device=logits.device).repeat_interleave(len(logits) // ROTATIONS)
         rotation_loss = F.cross_entropy(logits.float(), turns)
         accuracy = (logits.argmax(1) == turns).float().mean()
-    run.optimiser.zero_grad(set_to_none=True)
     run.accelerator.backward(metric_loss + weight * rotation_loss)
-    for group in run.optimiser.param_groups:
-        group["lr"] = learning_rate(params, step)
     run.optimiser.step()
     _update_average(run)
     return torch.stack([metric_loss, rotation_loss, accuracy]).detach()

@@ -4,6 +4,7 @@ Shapes: n images, S = input_px. Everything here is uint8 RGB on the CPU; normali
 happen on the device.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from udml.progress import progress
 
 K = TypeVar("K")
 V = TypeVar("V")
-_CROP_RATIO = (3 / 4, 4 / 3)
+_LOG_CROP_RATIO = np.log((3 / 4, 4 / 3)).tolist()
 _TRIES = 10
 _LEVELS = np.arange(256) / 255
 
@@ -51,8 +52,8 @@ def crop_box(
     area = width * height
     for _ in range(_TRIES):
         target = area * rng.uniform(*area_share)
-        ratio = np.exp(rng.uniform(*np.log(_CROP_RATIO)))
-        crop_width, crop_height = round(np.sqrt(target * ratio)), round(np.sqrt(target / ratio))
+        ratio = np.exp(rng.uniform(*_LOG_CROP_RATIO))
+        crop_width, crop_height = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
         if 0 < crop_width <= width and 0 < crop_height <= height:
             left = int(rng.integers(0, width - crop_width + 1))
             top = int(rng.integers(0, height - crop_height + 1))
@@ -69,13 +70,13 @@ class Drawn:
     Attributes:
         turn_degrees: counter-clockwise, about the middle of the image.
         box: the crop of the turned image: left, top, right, bottom in px.
-        table: grey levels in the view's light, uint8 [3, 256], or None for the light there was.
+        light: see `draw_light`, or None for the light there was.
         mirrored: left for right, at the end.
     """
 
     turn_degrees: float
     box: tuple[int, int, int, int]
-    table: np.ndarray | None
+    light: np.ndarray | None
     mirrored: bool
 
 
@@ -85,7 +86,7 @@ def draw(width: int, height: int, variation: Variation, rng: np.random.Generator
     turned = rng.uniform(-turn, turn) if turn else 0.0
     box = crop_box(width, height, variation.area_share, rng)
     relit = variation.light_stops or variation.cast_stops
-    return Drawn(turned, box, light_table(variation, rng) if relit else None, rng.random() < 0.5)
+    return Drawn(turned, box, draw_light(variation, rng) if relit else None, rng.random() < 0.5)
 
 
 def render(image: np.ndarray, drawn: Drawn, input_px: int) -> np.ndarray:
@@ -94,18 +95,24 @@ def render(image: np.ndarray, drawn: Drawn, input_px: int) -> np.ndarray:
     if drawn.turn_degrees:
         picture = picture.rotate(drawn.turn_degrees, Image.Resampling.BILINEAR)
     resized = picture.crop(drawn.box).resize((input_px, input_px), Image.Resampling.BILINEAR)
-    if drawn.table is not None:
-        resized = resized.point(drawn.table.ravel().tolist())
+    if drawn.light is not None:
+        resized = resized.point(light_tables(drawn.light[None]).ravel().tolist())
     view = np.asarray(resized)
     return view[:, ::-1] if drawn.mirrored else view
 
 
-def light_table(variation: Variation, rng: np.random.Generator) -> np.ndarray:
-    """Another light as a table of grey levels, uint8 [3, 256]: exposure, tone curve and colour cast."""
+def draw_light(variation: Variation, rng: np.random.Generator) -> np.ndarray:
+    """Another light: a gain of each channel, and the exponent of the tone curve; float64 [4]."""
     light, cast = variation.light_stops, variation.cast_stops
-    gain = 2.0 ** (rng.uniform(-light, light) + rng.uniform(-cast, cast, 3))
-    tone = _LEVELS**2.0 ** rng.uniform(-light / 2, light / 2)
-    return np.clip(255 * gain[:, None] * tone, 0, 255).round().astype(np.uint8)
+    stops = rng.uniform(-light, light) + rng.uniform(-cast, cast, 3)
+    return 2.0 ** np.append(stops, rng.uniform(-light / 2, light / 2))
+
+
+def light_tables(lights: np.ndarray) -> np.ndarray:
+    """Each light of [n, 4] as a table of grey levels: uint8 [n, 3, 256]."""
+    gain, exponent = lights[:, :3, None], lights[:, 3:]
+    tone = (_LEVELS**exponent)[:, None]
+    return np.clip(255 * gain * tone, 0, 255).round().astype(np.uint8)
 
 
 def random_views(

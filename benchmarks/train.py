@@ -29,10 +29,10 @@ from udml.data.catalog import open_store, read_catalog
 from udml.data.importing import import_data
 from udml.data.prepare import prepare
 from udml.learning import fit
-from udml.learning.backbone import create_backbone, freeze_blocks
-from udml.learning.frozen_norm import fold_frozen_norms
 from udml.learning.head import finish_head
-from udml.learning.network import Network
+from udml.learning.network import Network, start_network
+from udml.learning.run import Run, start_run
+from udml.learning.steps import take_steps
 from udml.learning.train import load_training_set
 from udml.learning.views import fixed_view
 from udml.machine import keep_freed_memory
@@ -68,11 +68,14 @@ def main() -> None:
     parser.add_argument("--stretch", type=int, default=10, help="steps: of a stretch")
     parser.add_argument("--rounds", type=int, default=5, help="steps: stretches of each way")
     parser.add_argument("--steps", type=int, default=STEPS, help="quality: of either way")
+    parser.add_argument("--seed", type=int, default=0, help="of batches, crops, clusters and heads")
     options = parser.parse_args()
     print(f"{machine()}\n")
     keep_freed_memory()
     params = load_params()
-    settings = dataclasses.replace(params.train, input_px=INPUT_PX, light_stops=0.0, cast_stops=0.0)
+    settings = dataclasses.replace(
+        params.train, input_px=INPUT_PX, light_stops=0.0, cast_stops=0.0, seed=options.seed
+    )
     photos = load_photos(options.data.resolve(), options.work, params)
     with tempfile.TemporaryDirectory() as scratch:
         if options.comparison == "steps":
@@ -103,15 +106,11 @@ def load_photos(images: Path, work: Path, params: Params) -> Photos:
     )
 
 
-def our_start(prepared: Path, params: Train, scratch: Path) -> fit.Run:
+def our_start(prepared: Path, params: Train, scratch: Path) -> Run:
     """Training as the stage `train` starts it."""
-    torch.manual_seed(params.seed)
-    backbone = create_backbone(params.backbone, params.pretrained)
-    trunk = fold_frozen_norms(backbone.trunk)
-    freeze_blocks(trunk, params.frozen_blocks)
-    network = Network(trunk, backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim)
+    network, backbone = start_network(params)
     data, _ = load_training_set(prepared, read_catalog(prepared), params, scratch)
-    return fit._start(network, data, params, (backbone.mean, backbone.std), scratch)
+    return start_run(network, data, params, (backbone.mean, backbone.std), scratch)
 
 
 # --- time per step --------------------------------------------------------------------------------
@@ -127,8 +126,8 @@ def compare_steps(photos: Photos, params: Train, scratch: Path, stretch: int, ro
         steps = authors_way.take_steps(theirs, theirs.step + stretch + 1)
         next(steps)
         found = {"authors' way": _seconds_per_step(lambda: [*steps], stretch)}  # noqa: B023
-        fit._take_steps(ours, ours.step + 1)
-        found["udml"] = _seconds_per_step(lambda: fit._take_steps(ours, ours.step + stretch), stretch)
+        take_steps(ours, ours.step + 1)
+        found["udml"] = _seconds_per_step(lambda: take_steps(ours, ours.step + stretch), stretch)
         for name, value in found.items():
             seconds[name] += [value] if turn else []
     ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]
@@ -174,7 +173,7 @@ def our_checkpoints(photos: Photos, params: Train, scratch: Path) -> list[tuple[
     spent, found = time.perf_counter() - began, []
     while True:
         began = time.perf_counter()
-        fit._judge_and_cluster(run)
+        fit.judge_and_cluster(run)
         spent += time.perf_counter() - began
         began = time.perf_counter()
         shipped = as_shipped(run)
@@ -185,19 +184,19 @@ def our_checkpoints(photos: Photos, params: Train, scratch: Path) -> list[tuple[
         if run.step >= params.steps:
             return found
         began = time.perf_counter()
-        fit._take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
+        take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
         spent += time.perf_counter() - began
 
 
-def as_shipped(run: fit.Run) -> Network:
+def as_shipped(run: Run) -> Network:
     """The averaged weights with their head finished, as `train` would ship them now."""
-    features = fit._embed(run, run.data.views, with_features=True)[0]
+    features = fit.embed(run, run.data.views, with_features=True)[0]
     shipped = copy.deepcopy(run.average)
     finish_head(shipped.embedding_head, features, run.params.head_whitening)
     return shipped
 
 
-def embed(run: fit.Run, network: Network, views: np.ndarray) -> np.ndarray:
+def embed(run: Run, network: Network, views: np.ndarray) -> np.ndarray:
     """Unit embeddings float32 [n, d] of fixed views uint8 [n, S, S, 3]."""
     with torch.inference_mode():
         parts = np.array_split(views, max(1, len(views) // fit.EMBED_BATCH))

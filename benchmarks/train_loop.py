@@ -28,9 +28,10 @@ from torch import nn
 from benchmarks.contenders import spread
 from benchmarks.train import our_start
 from udml.config import Train, load_params
-from udml.learning import fit
 from udml.learning.batches import members_by_cluster
 from udml.learning.replay import Replay
+from udml.learning.run import Run
+from udml.learning.steps import make_batch, take_steps
 from udml.machine import keep_freed_memory, usable_cores
 
 MATRIX_SIDE = 8192
@@ -54,22 +55,22 @@ def main() -> None:
         # which images meet does not matter here
         run.assignment = np.arange(len(run.data.images)) % run.clusters
         members = members_by_cluster(run.assignment, params.min_points_per_cluster)
-        resident = run.normalise(fit._make_batch(run, members, 0)[0])
+        resident = run.normalise(make_batch(run, members, 0)[0])
         compare(run, resident, options.steps, options.repeats)
 
 
-def compare(run: fit.Run, resident: torch.Tensor, steps: int, repeats: int) -> None:
+def compare(run: Run, resident: torch.Tensor, steps: int, repeats: int) -> None:
     """Print what the loop and the bare pass of the batch `resident`, float [b, 3, S, S], do in turns."""
     device, batch = run.accelerator.device, len(resident)
     bare_pass: Callable[[], torch.Tensor] = lambda: _bare(run, resident)  # noqa: E731
     if device.type == "cuda":
         bare_pass = Replay(bare_pass)
-    fit._take_steps(run, 5)  # compiles and records, on a GPU
+    take_steps(run, 5)  # compiles and records, on a GPU
     _times(5, bare_pass)
     loop, bare = [], []
     for _ in range(repeats):
         run.step = 0  # the same batches each time
-        loop.append(_speed(lambda: fit._take_steps(run, steps), steps * batch))
+        loop.append(_speed(lambda: take_steps(run, steps), steps * batch))
         bare.append(_speed(lambda: _times(steps, bare_pass), steps * batch))
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{usable_cores()} cores"
     what = f"{run.params.backbone}, {run.params.input_px} px, batch {batch}"
@@ -96,7 +97,7 @@ def _settings(params: Train, options: argparse.Namespace) -> Train:
     )
 
 
-def _bare(run: fit.Run, resident: torch.Tensor) -> torch.Tensor:
+def _bare(run: Run, resident: torch.Tensor) -> torch.Tensor:
     with run.accelerator.autocast():
         embeddings, logits = run.forward(resident)
     total = embeddings.sum() + logits.sum()
@@ -163,7 +164,7 @@ def _family(kernel: str) -> str:
     return next(fits, "other")
 
 
-def _flops(run: fit.Run, x: torch.Tensor) -> int:
+def _flops(run: Run, x: torch.Tensor) -> int:
     """Operations of one forward and backward pass of the layers with weights.
 
     Two for each multiplication and addition, and as many again for each gradient that is wanted. PyTorch's

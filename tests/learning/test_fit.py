@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from tests.learning.tiny import tiny_data, tiny_fit, tiny_network, tiny_params
 from udml.errors import UdmlError
 from udml.learning import fit as fit_module
+from udml.learning import steps as steps_module
 from udml.learning.checkpoint import BEST_FILE, CHECKPOINT_FILE
 from udml.learning.device_views import upload
-from udml.learning.fit import TrainingSet
+from udml.learning.run import Run, StepForward, TrainingSet
 
 
 def weights(scratch: Path, name: str = CHECKPOINT_FILE) -> dict[str, torch.Tensor]:
@@ -73,7 +74,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps_taken = 0
-    real_step = fit_module._step
+    real_step = steps_module._step
 
     def dying_step(*arguments: Any) -> np.ndarray:
         nonlocal steps_taken
@@ -82,10 +83,10 @@ def test_a_killed_run_resumes_to_the_same_bits(
         steps_taken += 1
         return real_step(*arguments)
 
-    monkeypatch.setattr(fit_module, "_step", dying_step)
+    monkeypatch.setattr(steps_module, "_step", dying_step)
     with pytest.raises(KilledError):
         tiny_fit(tmp_path, tiny_params())
-    monkeypatch.setattr(fit_module, "_step", real_step)
+    monkeypatch.setattr(steps_module, "_step", real_step)
     rounds = tiny_fit(tmp_path, tiny_params())
     expected_scratch, expected_rounds = uninterrupted
     assert_identical(weights(tmp_path), weights(expected_scratch))
@@ -105,7 +106,7 @@ def test_labels_do_not_touch_the_weights(
 def test_collapse_stops_the_run_and_keeps_the_last_healthy_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_step = fit_module._step
+    real_step = steps_module._step
 
     def collapsing_step(run: Any, *arguments: Any) -> np.ndarray:
         outcome = real_step(run, *arguments)
@@ -116,7 +117,7 @@ def test_collapse_stops_the_run_and_keeps_the_last_healthy_model(
                     network.embedding_head.bias.fill_(1.0)
         return outcome
 
-    monkeypatch.setattr(fit_module, "_step", collapsing_step)
+    monkeypatch.setattr(steps_module, "_step", collapsing_step)
     rounds = tiny_fit(tmp_path, tiny_params())
     assert [r["step"] for r in rounds] == [0, 2, 4]  # stopped: step 6 never came
     assert not rounds[-1]["healthy"]
@@ -171,15 +172,15 @@ def test_training_from_images_that_stay_on_the_device(
 ) -> None:
     """The path a GPU takes, on the CPU: the same views but for sampling, so nearly the same losses."""
     expected = tiny_fit(tmp_path / "host", tiny_params())
-    real_start = fit_module._start
+    real_start = fit_module.start_run
 
-    def start(network: Any, data: TrainingSet, *arguments: Any) -> fit_module.Run:
+    def start(network: Any, data: TrainingSet, *arguments: Any) -> Run:
         run = real_start(network, data, *arguments)
         assert run.resident is None  # on a CPU
         run.resident = upload(data.images, torch.device("cpu"))
         return run
 
-    monkeypatch.setattr(fit_module, "_start", start)
+    monkeypatch.setattr(fit_module, "start_run", start)
     found = tiny_fit(tmp_path / "device", tiny_params())
     assert len(found) == len(expected)
     for one, other in zip(found[1:], expected[1:], strict=True):
@@ -192,7 +193,7 @@ def test_a_compiled_step_computes_what_the_plain_one_does() -> None:
     """What a GPU runs, but for the code generator: the graph is captured whole and differentiated."""
     params = tiny_params(rotation_images=4)
     network, _ = tiny_network(params)
-    plain = fit_module.StepForward(network, np.arange(4) * 2)
+    plain = StepForward(network, np.arange(4) * 2)
     compiled = torch.compile(plain, backend="aot_eager", fullgraph=True)
     x = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     gradients = []

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.learning.tiny import tiny_data, tiny_fit, tiny_params
-from udml.learning import fit as fit_module
+from udml.learning import run as run_module
+from udml.learning import steps as steps_module
 from udml.learning.device_views import resident_views, upload
 from udml.learning.replay import Replay
 from udml.learning.views import Variation, draw_all
@@ -50,7 +51,7 @@ def gpu_fit(scratch: Path, **changes: Any) -> list[dict[str, Any]]:
 def test_recorded_steps_train_as_plain_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps 5 to 12 are replayed; bf16 and the order of sums make the difference that is allowed."""
     replayed = gpu_fit(tmp_path / "replayed")
-    monkeypatch.setattr(fit_module, "NEVER_WAIT", ())
+    monkeypatch.setattr(run_module, "NEVER_WAIT", ())
     plain = gpu_fit(tmp_path / "plain")
     assert len(plain) == len(replayed) == 3
     for one, other in zip(plain[1:], replayed[1:], strict=True):
@@ -61,9 +62,9 @@ def test_recorded_steps_train_as_plain_ones_do(tmp_path: Path, monkeypatch: pyte
 
 def test_the_learning_rate_reaches_recorded_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[float] = []
-    real = fit_module._set_learning_rate
+    real = steps_module.set_learning_rate
 
-    def set_and_look(run: fit_module.Run, step: int) -> None:
+    def set_and_look(run: run_module.Run, step: int) -> None:
         weights = dict(run.network.named_parameters())["embedding_head.weight"]
         moved.append(float(weights.detach().double().sum()))
         real(run, step)
@@ -71,7 +72,7 @@ def test_the_learning_rate_reaches_recorded_steps(tmp_path: Path, monkeypatch: p
             for group in run.optimiser.param_groups:
                 group["lr"].fill_(0.0)
 
-    monkeypatch.setattr(fit_module, "_set_learning_rate", set_and_look)
+    monkeypatch.setattr(steps_module, "set_learning_rate", set_and_look)
     gpu_fit(tmp_path)
     assert len(set(moved[:9])) == 9  # every step moved them,
     assert len(set(moved[8:])) == 1  # until the rate was 0
@@ -87,7 +88,7 @@ def test_images_too_many_for_the_gpu_are_sent_batch_by_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident = gpu_fit(tmp_path / "resident")
-    monkeypatch.setattr(fit_module, "upload", lambda images, device: None)
+    monkeypatch.setattr(run_module, "upload", lambda images, device: None)
     sent = gpu_fit(tmp_path / "sent")
     for one, other in zip(resident[1:], sent[1:], strict=True):
         assert other["metric_loss"] == pytest.approx(one["metric_loss"], rel=0.2)
@@ -95,17 +96,17 @@ def test_images_too_many_for_the_gpu_are_sent_batch_by_batch(
 
 def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gpu_fit(tmp_path / "whole")
-    real = fit_module._set_learning_rate
+    real = steps_module.set_learning_rate
 
-    def die(run: fit_module.Run, step: int) -> None:
+    def die(run: run_module.Run, step: int) -> None:
         if step == 8:
             raise KeyboardInterrupt
         real(run, step)
 
-    monkeypatch.setattr(fit_module, "_set_learning_rate", die)
+    monkeypatch.setattr(steps_module, "set_learning_rate", die)
     with pytest.raises(KeyboardInterrupt):
         gpu_fit(tmp_path / "killed")
-    monkeypatch.setattr(fit_module, "_set_learning_rate", real)
+    monkeypatch.setattr(steps_module, "set_learning_rate", real)
     resumed = gpu_fit(tmp_path / "killed")
     assert [r["step"] for r in resumed] == [r["step"] for r in whole]
     assert resumed[-1]["metric_loss"] == pytest.approx(whole[-1]["metric_loss"], rel=0.1)

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from udml.config import Train, load_params
-from udml.learning.backbone import create_backbone, freeze_blocks
-from udml.learning.fit import TrainingSet, fit
-from udml.learning.frozen_norm import fold_frozen_norms
-from udml.learning.network import Network
+from udml.learning.fit import fit
+from udml.learning.network import Network, start_network
+from udml.learning.run import TrainingSet
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIDE = 32
@@ -49,11 +47,7 @@ def tiny_data(images: int = 60, held: int = 12, monitor_labels: bool = True) -> 
 
 
 def tiny_network(params: Train) -> tuple[Network, tuple[Any, Any]]:
-    torch.manual_seed(params.seed)
-    backbone = create_backbone(params.backbone, params.pretrained)
-    trunk = fold_frozen_norms(backbone.trunk)
-    freeze_blocks(trunk, params.frozen_blocks)
-    network = Network(trunk, backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim)
+    network, backbone = start_network(params)
     return network, (backbone.mean, backbone.std)
 
 

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from udml.config import Train
 from udml.errors import UdmlError
 from udml.files import atomic_path, write_json
-from udml.learning.backbone import create_backbone
+from udml.learning.backbone import Backbone, create_backbone, freeze_blocks
 from udml.learning.frozen_norm import fold_frozen_norms
 
 WEIGHTS_FILE = "model.safetensors"
@@ -81,6 +82,16 @@ def create_network(spec: ModelSpec, pretrained: bool) -> Network:
     backbone = create_backbone(spec.backbone, pretrained)
     trunk = fold_frozen_norms(backbone.trunk)
     return Network(trunk, backbone.feature_dim, spec.embedding_dim, spec.rotation_hidden_dim)
+
+
+def start_network(params: Train) -> tuple[Network, Backbone]:
+    """The network that training begins with, the same for the same seed, and the backbone it is made of."""
+    torch.manual_seed(params.seed)
+    backbone = create_backbone(params.backbone, params.pretrained)
+    trunk = fold_frozen_norms(backbone.trunk)
+    freeze_blocks(trunk, params.frozen_blocks)
+    network = Network(trunk, backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim)
+    return network, backbone
 
 
 def save(directory: Path, weights: dict[str, torch.Tensor], spec: ModelSpec) -> None:

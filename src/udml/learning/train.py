@@ -22,11 +22,11 @@ from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog, write_tabl
 from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
 from udml.learning import selection
-from udml.learning.backbone import Backbone, create_backbone, freeze_blocks
+from udml.learning.backbone import Backbone
 from udml.learning.checkpoint import SHIPPED_FILE
-from udml.learning.fit import TrainingSet, fit
-from udml.learning.frozen_norm import fold_frozen_norms
-from udml.learning.network import ModelSpec, Network, save
+from udml.learning.fit import fit
+from udml.learning.network import ModelSpec, save, start_network
+from udml.learning.run import TrainingSet
 from udml.learning.views import fixed_view, write_fixed_views
 from udml.machine import keep_freed_memory
 
@@ -54,15 +54,7 @@ def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
     catalog = read_catalog(prepared)
     summary = read_json(prepared / SUMMARY_FILE)
     scratch = scratch_directory("train", _work_key(summary, catalog, params))
-    torch.manual_seed(params.seed)
-    backbone = create_backbone(params.backbone, params.pretrained)
-    network = Network(
-        fold_frozen_norms(backbone.trunk),
-        backbone.feature_dim,
-        params.embedding_dim,
-        params.rotation_hidden_dim,
-    )
-    freeze_blocks(network.trunk, params.frozen_blocks)
+    network, backbone = start_network(params)
     data, rows = load_training_set(prepared, catalog, params, scratch)
     log = _live_log(live)
     rounds = fit(network, data, params, (backbone.mean, backbone.std), scratch, log)

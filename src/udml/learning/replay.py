@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from udml.errors import UdmlError
+
 _WARM_UPS = 3  # kernels are compiled and chosen in them
 
 
@@ -26,7 +28,11 @@ class Replay:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """What `work` returns for inputs of the same shapes as the first time."""
+        """What `work` returns for inputs of the same shapes as the first time.
+
+        Raises:
+            UdmlError: if it can't be recorded.
+        """
         if self._warm_ups < _WARM_UPS:
             self._warm_ups += 1
             return self._aside(inputs)
@@ -50,7 +56,13 @@ class Replay:
     def _record(self, inputs: tuple[torch.Tensor, ...]) -> None:
         self._inputs = tuple(given.clone() for given in inputs)
         graph = torch.cuda.CUDAGraph()
-        # other threads may go on to make batches meanwhile
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            self._output = self._work(*self._inputs)
+        try:
+            # other threads may go on to make batches meanwhile
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                self._output = self._work(*self._inputs)
+        except RuntimeError as error:
+            raise UdmlError(
+                f"a training step with this backbone can't be recorded on the GPU: {error}",
+                "choose another train.backbone, or train.loss=contrastive, whose steps are not recorded",
+            ) from error
         self._graph = graph

@@ -200,7 +200,7 @@ def embed(run: Run, network: Network, views: np.ndarray) -> np.ndarray:
     """Unit embeddings float32 [n, d] of fixed views uint8 [n, S, S, 3]."""
     with torch.inference_mode():
         parts = np.array_split(views, max(1, len(views) // fit.EMBED_BATCH))
-        return torch.cat([network(run.normalise(part)) for part in parts]).numpy()
+        return torch.cat([network(run.normalise(torch.from_numpy(part))) for part in parts]).numpy()
 
 
 def map_at_r(vectors: np.ndarray, photos: Photos) -> float:

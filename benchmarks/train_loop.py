@@ -1,7 +1,7 @@
 """How much of the bare network's speed the training loop keeps.
 
     python -m benchmarks.train_loop --prepared artifacts/prepare
-    python -m benchmarks.train_loop --backbone resnet50 --untrained --input-px 224 --batches 4
+    python -m benchmarks.train_loop --backbone resnet50 --untrained --input-px 224
 
 Alternates, in one process, stretches of the real training loop (random crops made while it runs,
 pseudo-label loss, rotation, optimiser, weight averaging) with the bare forward and backward pass of
@@ -27,7 +27,7 @@ from torch import nn
 
 from benchmarks.contenders import spread
 from benchmarks.train import our_start
-from udml.config import Train, load_params
+from udml.config import load_params
 from udml.learning.batches import members_by_cluster
 from udml.learning.replay import Replay
 from udml.learning.run import Run
@@ -44,12 +44,17 @@ def main() -> None:
     parser.add_argument("--backbone", help="default: that of params.yaml")
     parser.add_argument("--untrained", action="store_true", help="random weights: nothing to download")
     parser.add_argument("--input-px", type=int, help="default: that of params.yaml")
-    parser.add_argument("--batches", type=int, default=1, help="that many batches of params.yaml in one")
     parser.add_argument("--steps", type=int, default=10, help="steps of a stretch")
     parser.add_argument("--repeats", type=int, default=5, help="stretches of each kind")
     options = parser.parse_args()
     keep_freed_memory()
-    params = _settings(load_params().train, options)
+    params = load_params().train
+    params = dataclasses.replace(
+        params,
+        backbone=options.backbone or params.backbone,
+        pretrained=params.pretrained and not options.untrained,
+        input_px=options.input_px or params.input_px,
+    )
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(options.prepared, params, Path(scratch))
         # which images meet does not matter here
@@ -83,18 +88,6 @@ def compare(run: Run, resident: torch.Tensor, steps: int, repeats: int) -> None:
         reached = {"training loop": statistics.median(loop), "bare pass": statistics.median(bare)}
         _say_share_of_peak(_flops(run, resident) / batch, reached)
         _say_which_kernels(lambda: _times(5, bare_pass))
-
-
-def _settings(params: Train, options: argparse.Namespace) -> Train:
-    """Those of params.yaml with what was asked for."""
-    return dataclasses.replace(
-        params,
-        backbone=options.backbone or params.backbone,
-        pretrained=params.pretrained and not options.untrained,
-        input_px=options.input_px or params.input_px,
-        clusters_per_batch=params.clusters_per_batch * options.batches,
-        rotation_images=params.rotation_images * options.batches,
-    )
 
 
 def _bare(run: Run, resident: torch.Tensor) -> torch.Tensor:

@@ -69,8 +69,9 @@ def resident_views(
     maps = _maps_of_samples(affine_maps(drawn, size, input_px), taps).astype(np.float32)
     where, maps_there = send(np.column_stack([images.offset[rows], size]), device), send(maps, device)
     total = torch.zeros(3, len(rows), input_px, input_px, device=device)
-    for sample in range(taps**2):
-        total = _compiled(_add_sample, device.type)(total, images.pixels, where, maps_there[sample])
+    add_sample = _compiled(_add_sample, device.type)
+    for maps_of_one in maps_there:
+        total = add_sample(total, images.pixels, where, maps_of_one)
     return _compiled(_relight, device.type)(total / taps**2, send(tables, device))
 
 

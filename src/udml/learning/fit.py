@@ -5,8 +5,7 @@ pseudo-classes, measure how healthy and how good they are, write a checkpoint, t
 `recluster_every_steps` optimiser steps. arXiv 1911.07072, section 3, with the release's faults left
 out (fixed views instead of random crops, no label ever looked at).
 
-Shapes: n training images, h held-out images, b images of a batch, S = input_px, c and d lengths of
-features and embeddings.
+Shapes: n training images, h held-out images, S = input_px, c and d lengths of features and embeddings.
 """
 
 from collections.abc import Callable
@@ -21,10 +20,12 @@ from udml.config import Train
 from udml.errors import UdmlError
 from udml.learning import selection
 from udml.learning.checkpoint import BEST_FILE, SHIPPED_FILE, Progress, save_checkpoint, write_tensors
+from udml.learning.device_views import send
 from udml.learning.head import finish_head, start_head
 from udml.learning.labelfree import augmentation_retrieval, effective_rank
 from udml.learning.losses import set_proxies
 from udml.learning.network import Network
+from udml.learning.preprocess import Channels
 from udml.learning.pseudo_labels import (
     RANK_SAMPLE,
     Clustering,
@@ -34,7 +35,7 @@ from udml.learning.pseudo_labels import (
     nmi,
     unit_means,
 )
-from udml.learning.run import Channels, Run, TrainingSet, start_run
+from udml.learning.run import Run, TrainingSet, start_run
 from udml.learning.steps import take_steps
 from udml.progress import progress
 
@@ -207,7 +208,8 @@ def embed(
     mine = list(starts)[rank::size]
     for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
         with run.accelerator.autocast():
-            features = run.average.features(run.normalise(views[start : start + EMBED_BATCH])).float()
+            pixels = send(views[start : start + EMBED_BATCH], run.accelerator.device)
+            features = run.average.features(run.normalise(pixels)).float()
             embeddings = run.average.embed(features)
         kept = features if with_features else features[:, :0]
         parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())

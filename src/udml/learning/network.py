@@ -79,19 +79,21 @@ class Network(nn.Module):
 
 def create_network(spec: ModelSpec, pretrained: bool) -> Network:
     """A network with a pretrained (or random) trunk and random heads; seed torch before."""
-    backbone = create_backbone(spec.backbone, pretrained)
-    trunk = fold_frozen_norms(backbone.trunk)
-    return Network(trunk, backbone.feature_dim, spec.embedding_dim, spec.rotation_hidden_dim)
+    return _with_heads(create_backbone(spec.backbone, pretrained), spec)
 
 
 def start_network(params: Train) -> tuple[Network, Backbone]:
     """The network that training begins with, the same for the same seed, and the backbone it is made of."""
     torch.manual_seed(params.seed)
     backbone = create_backbone(params.backbone, params.pretrained)
-    trunk = fold_frozen_norms(backbone.trunk)
-    freeze_blocks(trunk, params.frozen_blocks)
-    network = Network(trunk, backbone.feature_dim, params.embedding_dim, params.rotation_hidden_dim)
+    network = _with_heads(backbone, params)
+    freeze_blocks(network.trunk, params.frozen_blocks)
     return network, backbone
+
+
+def _with_heads(backbone: Backbone, sizes: ModelSpec | Train) -> Network:
+    trunk = fold_frozen_norms(backbone.trunk)
+    return Network(trunk, backbone.feature_dim, sizes.embedding_dim, sizes.rotation_hidden_dim)
 
 
 def save(directory: Path, weights: dict[str, torch.Tensor], spec: ModelSpec) -> None:

@@ -37,8 +37,7 @@ class Replay:
             self._warm_ups += 1
             return self._aside(inputs)
         if self._graph is None:
-            self._record(inputs)
-        assert self._graph is not None
+            self._graph = self._record(inputs)
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given)
         self._graph.replay()
@@ -53,7 +52,7 @@ class Replay:
         current.wait_stream(self._stream)
         return output
 
-    def _record(self, inputs: tuple[torch.Tensor, ...]) -> None:
+    def _record(self, inputs: tuple[torch.Tensor, ...]) -> torch.cuda.CUDAGraph:
         self._inputs = tuple(given.clone() for given in inputs)
         graph = torch.cuda.CUDAGraph()
         try:
@@ -65,4 +64,4 @@ class Replay:
                 f"a training step with this backbone can't be recorded on the GPU: {error}",
                 "choose another train.backbone, or train.loss=contrastive, whose steps are not recorded",
             ) from error
-        self._graph = graph
+        return graph

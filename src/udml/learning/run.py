@@ -22,10 +22,9 @@ from udml.learning.checkpoint import load_checkpoint
 from udml.learning.device_views import ResidentImages, upload
 from udml.learning.losses import NEVER_WAIT, MinedLoss, create_loss
 from udml.learning.network import ROTATIONS, Network
+from udml.learning.preprocess import Channels
 from udml.learning.pseudo_labels import choose_clusters
 from udml.learning.replay import Replay
-
-Channels = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ class Run:
     """The moving parts of one training run.
 
     Attributes:
+        normalise: makes the network's input, float [b, 3, S, S], of views, uint8 [b, S, S, 3] on the device.
         resident: the images, where they lie in the memory of a GPU.
         replayed: whether a step is to be recorded on a GPU.
         replay: the recorded step.
@@ -84,7 +84,7 @@ class Run:
 
     params: Train
     data: TrainingSet
-    normalise: Callable[[np.ndarray | torch.Tensor], torch.Tensor]
+    normalise: Callable[[torch.Tensor], torch.Tensor]
     accelerator: Accelerator
     network: Network
     average: Network
@@ -114,11 +114,12 @@ def start_run(
     """Everything in its place, as `scratch` holds it if a run was begun there; see `fit`."""
     device = resolve_device(params.device)
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if device == "cuda" else "no")
+    processes = accelerator.num_processes
     batch = params.clusters_per_batch * params.images_per_cluster
-    if batch % accelerator.num_processes or params.rotation_images % accelerator.num_processes:
+    if batch % processes or params.rotation_images % processes:
         raise UdmlError(
             f"a batch of {batch} with {params.rotation_images} rotated images can't be split over "
-            f"{accelerator.num_processes} processes",
+            f"{processes} processes",
             "choose train.clusters_per_batch and train.rotation_images that they divide",
         )
     if params.rotation_weight == 0:
@@ -130,20 +131,17 @@ def start_run(
     loss = create_loss(params.loss, params.losses[params.loss], clusters, params.embedding_dim)
     loss.to(accelerator.device)
     trainable = [p for p in [*network.parameters(), *loss.parameters()] if p.requires_grad]
-    share = accelerator.num_processes
-    replayed = device == "cuda" and share == 1 and params.loss in NEVER_WAIT
+    replayed = device == "cuda" and processes == 1 and params.loss in NEVER_WAIT
     optimiser = _optimiser(trainable, params, accelerator.device, replayed)
     if replayed:
         loss.compile()
-    rotated = params.rotation_images // share if params.rotation_weight else 0
-    step_forward = StepForward(network, rotation_positions(batch // share, rotated)).to(accelerator.device)
-    forward = _prepare(accelerator, step_forward, replayed)
+    rotated = params.rotation_images // processes if params.rotation_weight else 0
+    step_forward = StepForward(network, rotation_positions(batch // processes, rotated))
+    forward = _prepare(accelerator, step_forward.to(accelerator.device), replayed)
     mean, std = (torch.tensor(c, device=accelerator.device).view(3, 1, 1) for c in mean_std)
 
-    def normalise(views: np.ndarray | torch.Tensor) -> torch.Tensor:
-        own = views if isinstance(views, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(views))
-        pixels = own.to(accelerator.device, non_blocking=True)
-        return (pixels.permute(0, 3, 1, 2).float() - mean) / std
+    def normalise(views: torch.Tensor) -> torch.Tensor:
+        return (views.permute(0, 3, 1, 2).float() - mean) / std
 
     average = copy.deepcopy(network).requires_grad_(False)
     resident = upload(data.images, accelerator.device) if accelerator.device.type == "cuda" else None
@@ -171,13 +169,13 @@ def _optimiser(
 
 def _prepare(accelerator: Accelerator, forward: StepForward, replayed: bool) -> nn.Module:
     """The forward pass ready for its device: compiled on a GPU, and wrapped for several processes."""
+    alone = accelerator.num_processes == 1
     if accelerator.device.type == "cuda":
         torch._dynamo.config.suppress_errors = True  # where it can't be compiled it is merely slower
         # where the step as a whole is not replayed, its forward and backward pass are
-        alone = accelerator.num_processes == 1
         forward.compile(mode="reduce-overhead" if alone and not replayed else "default")
     # what `prepare` would add for one process, an autocast, is there already
-    return accelerator.prepare(forward) if accelerator.num_processes > 1 else forward
+    return forward if alone else accelerator.prepare(forward)
 
 
 def resolve_device(name: str) -> str:

@@ -92,9 +92,10 @@ def paused_retrain(
             time.sleep(0.05)
         yield process, marker.unlink
     finally:
-        marker.unlink(missing_ok=True)
         process.kill()
         process.wait()
+        wait_until_nobody_works_in(workspace / ".scratch")  # or a stage might go on in the moment it has left
+        marker.unlink(missing_ok=True)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -132,6 +133,15 @@ def processes_in(directory: Path) -> list[str]:
         except OSError:  # gone meanwhile, or another person's
             continue
     return found
+
+
+def wait_until_nobody_works_in(directory: Path) -> None:
+    """Raises AssertionError, with what still works there, if that takes too long."""
+    for _ in range(100):
+        if not processes_in(directory):
+            return
+        time.sleep(0.2)
+    raise AssertionError(processes_in(directory))
 
 
 def assert_serves(workspace: Path, champion: str) -> None:

@@ -36,6 +36,7 @@ def test_the_paper_preset_is_the_papers() -> None:
     assert (train.crop_area_min, train.crop_area_max) == (0.16, 1.0)
     assert (train.rotation_weight, train.rotation_images) == (0.1, 16)
     expected = {"positive_scale": 2, "negative_scale": 40, "base": 0.5, "mining_margin": 0.1}
+    assert train.loss == "multi_similarity"
     assert train.losses["multi_similarity"] == expected
     assert (train.head_start, train.average_decay, train.learning_rate_schedule) == (
         "random",

@@ -11,11 +11,11 @@ from udml.errors import UdmlError
 
 PARAMS_FILE = Path("params.yaml")
 LOSS_SETTINGS = {
+    "nt_xent": ("temperature",),
     "multi_similarity": ("positive_scale", "negative_scale", "base", "mining_margin"),
     "triplet_semihard": ("margin",),
     "contrastive": ("positive_similarity", "negative_similarity"),
     "margin": ("margin", "boundary"),
-    "nt_xent": ("temperature",),
     "proxy_anchor": ("margin", "scale"),
 }
 DEVICES = ("auto", "cpu", "cuda", "mps")

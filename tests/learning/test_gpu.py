@@ -48,11 +48,14 @@ def gpu_fit(scratch: Path, **changes: Any) -> list[dict[str, Any]]:
     return tiny_fit(scratch, tiny_params(device="cuda", recluster_every_steps=6, steps=12, **changes))
 
 
-def test_recorded_steps_train_as_plain_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("loss", run_module.NEVER_WAIT)
+def test_recorded_steps_train_as_plain_ones_do(
+    loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps 5 to 12 are replayed; bf16 and the order of sums make the difference that is allowed."""
-    replayed = gpu_fit(tmp_path / "replayed")
+    replayed = gpu_fit(tmp_path / "replayed", loss=loss)
     monkeypatch.setattr(run_module, "NEVER_WAIT", ())
-    plain = gpu_fit(tmp_path / "plain")
+    plain = gpu_fit(tmp_path / "plain", loss=loss)
     assert len(plain) == len(replayed) == 3
     for one, other in zip(plain[1:], replayed[1:], strict=True):
         assert other["metric_loss"] == pytest.approx(one["metric_loss"], rel=0.05)
@@ -78,7 +81,7 @@ def test_the_learning_rate_reaches_recorded_steps(tmp_path: Path, monkeypatch: p
     assert len(set(moved[8:])) == 1  # until the rate was 0
 
 
-@pytest.mark.parametrize("loss", ["triplet_semihard", "nt_xent", "proxy_anchor"])
+@pytest.mark.parametrize("loss", ["triplet_semihard", "contrastive", "proxy_anchor"])
 def test_losses_that_cannot_be_recorded_train(loss: str, tmp_path: Path) -> None:
     rounds = gpu_fit(tmp_path, loss=loss)
     assert all(np.isfinite(r["metric_loss"]) for r in rounds[1:])

@@ -62,6 +62,20 @@ def test_multi_similarity_and_its_gradient_are_the_librarys_to_the_bit(classes: 
         assert torch.equal(other.grad, one.grad)
 
 
+@pytest.mark.parametrize("classes", [1, 6, 24, 80])
+def test_nt_xent_and_its_gradient_are_the_librarys(classes: int) -> None:
+    library, ours = losses.NTXentLoss(temperature=0.2), create_loss("nt_xent", {"temperature": 0.2}, 6, 6)
+    for seed in range(10):
+        points, _ = batch(seed, 80, 32)
+        labels = torch.arange(80) % classes
+        one, other = points.clone().requires_grad_(), points.clone().requires_grad_()
+        expected, got = library(one, labels), ours(other, labels)
+        expected.backward()
+        got.backward()
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(other.grad, one.grad if one.grad is not None else torch.zeros_like(one))
+
+
 @pytest.mark.parametrize("key", ["positive_scale", "negative_scale", "base", "mining_margin"])
 def test_no_setting_of_multi_similarity_is_ignored(key: str) -> None:
     embeddings, labels = batch(0)

@@ -1,4 +1,4 @@
-"""Metric losses on pseudo-labels, by name, from pytorch-metric-learning but for the default.
+"""Metric losses on pseudo-labels, by name, from pytorch-metric-learning but for the first two.
 
 A loss is a function of unit embeddings [n, d] and pseudo-labels int [n] that returns a scalar.
 `proxy_anchor` has one trainable proxy per pseudo-class, so a loss is an `nn.Module`.
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pytorch_metric_learning import distances, losses, miners
 from torch import nn
 
-NEVER_WAIT = ("multi_similarity",)
+NEVER_WAIT = ("nt_xent", "multi_similarity")
 """Losses that read nothing back from a GPU, so that a step with them can be recorded."""
 
 
@@ -28,11 +28,34 @@ class MinedLoss(nn.Module):
         return self.loss(embeddings, labels, self.miner(embeddings, labels))
 
 
+# Two losses of our own: pytorch-metric-learning's, but with masks in place of lists of pairs. How long a
+# list is the CPU learns from the GPU, which then stands idle four times a step.
+
+
+class NTXent(nn.Module):
+    """Cross-entropy of each positive pair among its anchor's negative pairs, at a temperature.
+
+    N-pair loss (Sohn, NeurIPS 2016), normalised and scaled as in SimCLR (Chen et al., ICML 2020). The
+    other positives of an anchor are left out of a pair's sum.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Scalar loss of embeddings [n, d] of any length with labels int64 [n]; 0 without positive pairs."""
+        similarity = _cosines(embeddings) / self.temperature
+        same, different = _pairs(labels)
+        negatives = similarity.masked_fill(~different, -torch.inf).logsumexp(1, keepdim=True)
+        losses_of_pairs = F.softplus(negatives - similarity)
+        return losses_of_pairs.masked_fill(~same, 0).sum() / same.sum().clamp(min=1)
+
+
 class MultiSimilarity(nn.Module):
     """Multi-similarity loss and mining (Wang et al., CVPR 2019, equations 10-13 and 15).
 
-    pytorch-metric-learning's to the last bit, but with masks in place of lists of pairs: how long a list
-    is the CPU learns from the GPU, which then stands idle four times a step.
+    pytorch-metric-learning's to the last bit.
     """
 
     def __init__(
@@ -44,8 +67,7 @@ class MultiSimilarity(nn.Module):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Scalar loss of embeddings [n, d] of any length with labels int64 [n]."""
-        # two sides as the library takes them, so that the gradients too are its to the last bit
-        similarity = F.normalize(embeddings, dim=1) @ F.normalize(embeddings, dim=1).T
+        similarity = _cosines(embeddings)
         positive, negative = self.mine(similarity.detach(), labels)
         near = self._pull(self.positive_scale, self.base - similarity, positive)
         far = self._pull(self.negative_scale, similarity - self.base, negative)
@@ -56,8 +78,7 @@ class MultiSimilarity(nn.Module):
 
         Those are less than the margin away from their anchor's hardest pair of the other kind.
         """
-        different = labels[:, None] != labels
-        same = (~different).fill_diagonal_(False)
+        same, different = _pairs(labels)
         nearest = similarity.masked_fill(~different, -torch.inf).amax(1, keepdim=True)
         furthest = similarity.masked_fill(~same, torch.inf).amin(1, keepdim=True)
         return (
@@ -72,10 +93,24 @@ class MultiSimilarity(nn.Module):
         return (1 / scale) * F.pad(terms, (0, 1)).logsumexp(1)
 
 
+def _cosines(embeddings: torch.Tensor) -> torch.Tensor:
+    """Cosine similarities [n, n] of embeddings [n, d]."""
+    # two sides as the library takes them, so that the gradients too are its to the last bit
+    return F.normalize(embeddings, dim=1) @ F.normalize(embeddings, dim=1).T
+
+
+def _pairs(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positive pairs and negative pairs of labels [n]: bool [n, n] each."""
+    different = labels[:, None] != labels
+    return (~different).fill_diagonal_(False), different
+
+
 def create_loss(name: str, settings: dict[str, float], clusters: int, dim: int) -> MinedLoss:
     """Build the loss `name` with its section of `train.losses` as `settings`."""
     cosine = distances.CosineSimilarity()
     s = settings
+    if name == "nt_xent":
+        return MinedLoss(NTXent(**s))
     if name == "multi_similarity":
         return MinedLoss(MultiSimilarity(**s))
     if name == "triplet_semihard":  # Schroff et al., CVPR 2015
@@ -91,8 +126,6 @@ def create_loss(name: str, settings: dict[str, float], clusters: int, dim: int) 
             losses.MarginLoss(margin=s["margin"], beta=s["boundary"]),
             miners.DistanceWeightedMiner(cutoff=0.5, nonzero_loss_cutoff=1.4),
         )
-    if name == "nt_xent":  # Sohn, NeurIPS 2016 (N-pair); Chen et al., ICML 2020
-        return MinedLoss(losses.NTXentLoss(temperature=s["temperature"]))
     if name == "proxy_anchor":  # Kim et al., CVPR 2020
         return MinedLoss(losses.ProxyAnchorLoss(clusters, dim, margin=s["margin"], alpha=s["scale"]))
     raise ValueError(f"unknown loss {name}")

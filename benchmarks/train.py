@@ -11,12 +11,13 @@ MAP@R, leave-one-out, and for nothing else. Scoring is not timed.
 
 `losses` never sees classes 41-80, as a setting that they chose would make their figures too good: two fifths
 of the classes 0-40, one choice and then another, are left out of training and scored instead. Without
-rotations, which take time and do not change the order.
+rotations, which take time.
 """
 
 import argparse
 import copy
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Callable
@@ -55,22 +56,32 @@ class Photos:
     Attributes:
         images: the unpacked data set.
         prepared: what `prepare` left.
-        catalog: its catalogue; the column `split` says what is trained on.
-        test_views: uint8 [n, S, S, 3], fixed views of the test images.
-        test_labels, test_groups: int64 [n].
+        catalog: its catalogue; the column `split` says what is trained on and what is scored.
+        crop_share: of the fixed views.
     """
 
     images: Path
     prepared: Path
     catalog: pd.DataFrame
-    test_views: np.ndarray
-    test_labels: np.ndarray
-    test_groups: np.ndarray
+    crop_share: float
 
     @property
     def train_files(self) -> list[Path]:
         """Original files of the training classes."""
         return [self.images / source for source in self.catalog["source"][self.catalog["split"] == "train"]]
+
+    @functools.cached_property
+    def test_views(self) -> np.ndarray:
+        """Fixed views of the test images: uint8 [n, S, S, 3]."""
+        store = open_store(self.prepared, self.catalog)
+        rows = np.flatnonzero(self.catalog["split"] == "test")
+        return np.stack([fixed_view(store[int(row)], INPUT_PX, self.crop_share) for row in rows])
+
+    def scored(self, vectors: np.ndarray) -> Embedded:
+        """Embeddings of the test images with their labels and groups."""
+        test = self.catalog[self.catalog["split"] == "test"]
+        labels = test["label"].astype("category").cat.codes.to_numpy(np.int64)
+        return Embedded(vectors, labels, test["group"].to_numpy())
 
 
 def main() -> None:
@@ -109,22 +120,7 @@ def load_photos(images: Path, work: Path, params: Params) -> Photos:
         import_data(images, "grocery", data)
     if not prepared.exists():
         prepare(data, prepared, dataclasses.replace(params.prepare, store_short_side_px=STORE_PX[INPUT_PX]))
-    return _photos(images, prepared, read_catalog(prepared), params.train.crop_share)
-
-
-def _photos(images: Path, prepared: Path, catalog: pd.DataFrame, crop_share: float) -> Photos:
-    store = open_store(prepared, catalog)
-    rows = np.flatnonzero(catalog["split"] == "test")
-    views = [fixed_view(store[int(row)], INPUT_PX, crop_share) for row in rows]
-    test = catalog.iloc[rows]
-    return Photos(
-        images,
-        prepared,
-        catalog,
-        np.stack(views),
-        test["label"].astype("category").cat.codes.to_numpy(np.int64),
-        test["group"].to_numpy(),
-    )
+    return Photos(images, prepared, read_catalog(prepared), params.train.crop_share)
 
 
 def our_start(photos: Photos, params: Train, scratch: Path) -> Run:
@@ -226,7 +222,7 @@ def embed(run: Run, network: Network, views: np.ndarray) -> np.ndarray:
 
 def map_at_r(vectors: np.ndarray, photos: Photos) -> float:
     """Leave-one-out over the test images, in percent."""
-    every = Embedded(vectors, photos.test_labels, photos.test_groups)
+    every = photos.scored(vectors)
     found = score_queries(every, every, np.arange(len(vectors)), [1], False, 2**29)
     return 100 * float(found.values["map_at_r"].mean())
 
@@ -247,7 +243,7 @@ def compare_losses(photos: Photos, params: Train, losses: list[str], scratch: Pa
     """Train with each loss on each choice of classes; print every checkpoint, then the last ones."""
     ends: dict[str, list[float]] = {loss: [] for loss in losses}
     for number, left_out in enumerate(LEFT_OUT):
-        judged_by = _leave_out(photos, left_out, params.crop_share)
+        judged_by = _leave_out(photos, left_out)
         print(f"\nWithout classes {left_out} of every five:\n")
         _heading()
         for loss in losses:
@@ -260,14 +256,14 @@ def compare_losses(photos: Photos, params: Train, losses: list[str], scratch: Pa
         print(f"| {loss} | {', '.join(f'{value:.1f}' for value in values)} |")
 
 
-def _leave_out(photos: Photos, left_out: tuple[int, ...], crop_share: float) -> Photos:
+def _leave_out(photos: Photos, left_out: tuple[int, ...]) -> Photos:
     """Some of the training classes take the place of the test classes, which are not used at all."""
     catalog = photos.catalog
     trained = catalog["split"] == "train"
     classes = sorted(catalog["label"][trained].unique())
     scored = trained & catalog["label"].isin([c for i, c in enumerate(classes) if i % 5 in left_out])
     split = np.where(scored, "test", np.where(trained, "train", "excluded"))
-    return _photos(photos.images, photos.prepared, catalog.assign(split=split), crop_share)
+    return dataclasses.replace(photos, catalog=catalog.assign(split=split))
 
 
 if __name__ == "__main__":

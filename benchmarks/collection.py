@@ -26,14 +26,14 @@ from typing import Any
 import faiss
 import numpy as np
 
+from udml.collection.additions import ADDITIONS_FILE, Additions
+from udml.collection.collection import Collection
 from udml.config import load_params
 from udml.files import atomic_path, read_json, sha256_file, write_json
 from udml.machine import usable_cores
-from udml.retrieval.additions import ADDITIONS_FILE, Additions
-from udml.retrieval.build import build, kind_for, write_index
-from udml.retrieval.collection import Collection
-from udml.retrieval.gallery import IndexInfo, open_index
-from udml.retrieval.items import ITEMS_FILE, IndexedItem, Item, Items
+from udml.search.build import build, kind_for, write_index
+from udml.search.gallery import IndexInfo, open_index
+from udml.search.items import ITEMS_FILE, IndexedItem, Item, Items
 
 DIM = 512
 PER_THING = 50

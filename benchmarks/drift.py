@@ -36,8 +36,8 @@ from udml.learning.train import train
 from udml.machine import usable_cores
 from udml.monitor.drift import compare
 from udml.progress import progress
-from udml.retrieval.embedder import Embedder
-from udml.retrieval.reference import Reference
+from udml.search.embedder import Embedder
+from udml.search.reference import Reference
 
 STEPS = 240
 KNOWN_CLASSES = 41

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import Figures, alternate, machine, ratios, report, spread
-from udml.retrieval.agreement import clustering_scores
-from udml.retrieval.metrics import TIE, Embedded, score_queries
+from udml.evaluation.agreement import clustering_scores
+from udml.evaluation.metrics import TIE, Embedded, score_queries
 
 IMAGES, CLASSES, DIM = 60_502, 11_316, 512
 RECALL_AT = (1, 10, 100, 1000)

@@ -27,12 +27,12 @@ from udml.config import Params, load_params
 from udml.data.catalog import open_store, read_catalog
 from udml.data.importing import import_data
 from udml.data.prepare import prepare
+from udml.evaluation.metrics import Embedded, score_queries
 from udml.export.export import FROZEN_FILE, MODEL_FILE, export
 from udml.files import write_json
 from udml.learning.train import train
 from udml.machine import usable_cores
-from udml.retrieval.embedder import Embedder, embed_store
-from udml.retrieval.metrics import Embedded, score_queries
+from udml.search.embedder import Embedder, embed_store
 
 STEPS = 240
 STORE_PX = {96: 160, 224: 256}  # shorter side that is stored for each input size

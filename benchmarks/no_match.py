@@ -15,9 +15,9 @@ import numpy as np
 from udml import paths
 from udml.config import load_params
 from udml.data.catalog import read_catalog
-from udml.retrieval.embedder import Embedder, embed_files
-from udml.retrieval.gallery import open_index, vectors_of
-from udml.retrieval.no_match import nearest_others, spread_rows, threshold_at
+from udml.search.embedder import Embedder, embed_files
+from udml.search.gallery import open_index, vectors_of
+from udml.search.no_match import nearest_others, spread_rows, threshold_at
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 

@@ -18,9 +18,9 @@ from udml.learning.network import ModelSpec, Network, load
 from udml.pixels import decode
 from udml.registry import store
 from udml.registry.bundle import Sources
-from udml.retrieval.embedder import Embedder
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE
-from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
+from udml.search.embedder import Embedder
+from udml.search.gallery import INDEX_FILE, INFO_FILE
+from udml.search.items import ITEMS_FILE, IndexedItem, write_items
 
 STORE_PX = {96: 160, 224: 256}  # shorter side that photos are decoded to for each input size
 OPSET = 18

@@ -24,7 +24,7 @@ from schemathesis.core.result import Ok
 
 from benchmarks.serving_client import Reply, Request, Served, in_turn, serving
 from benchmarks.serving_trials import search
-from udml.retrieval.additions import ADDITIONS_FILE
+from udml.collection.additions import ADDITIONS_FILE
 
 _NAMES = ("a.png", "..%2f..%2fescape.png", "%2fetc%2fpasswd", "%00", "a%0d%0ab", "%ff%fe", "x" * 500, "")
 _PATHS = ("/v1/search?k=3", "/v1/embed", *(f"/v1/items?name={name}" for name in _NAMES))

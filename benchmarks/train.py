@@ -35,6 +35,7 @@ from udml.config import LOSS_SETTINGS, Params, Train, load_params
 from udml.data.catalog import open_store, read_catalog
 from udml.data.importing import import_data
 from udml.data.prepare import prepare
+from udml.evaluation.metrics import Embedded, score_queries
 from udml.learning import fit
 from udml.learning.head import finish_head
 from udml.learning.network import Network, start_network
@@ -43,7 +44,6 @@ from udml.learning.steps import take_steps
 from udml.learning.train import load_training_set
 from udml.learning.views import fixed_view
 from udml.machine import keep_freed_memory
-from udml.retrieval.metrics import Embedded, score_queries
 
 INPUT_PX = 96
 LEFT_OUT = ((0, 2), (1, 3))  # of every five training classes, for `losses`

@@ -29,8 +29,8 @@ def test_help_imports_nothing_heavy() -> None:
     [
         "udml.pixels",
         "udml.data.prepare",
-        "udml.retrieval.evaluate",
-        "udml.retrieval.index",
+        "udml.evaluation.evaluate",
+        "udml.search.index",
         "udml.monitor.monitor",
         "udml.serving.engine",
     ],

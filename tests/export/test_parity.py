@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.vectors import unit
+from tests.fixtures.vectors import unit
 from udml.errors import UdmlError
 from udml.export.parity import compare, compare_vectors
 

@@ -3,10 +3,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.retrieval.fakes import write_prepared
-from tests.retrieval.models import pictures, tiny_card
+from tests.fixtures.fakes import write_prepared
+from tests.fixtures.models import pictures, tiny_card
 from udml.export import quantize
-from udml.retrieval.embedder import Embedder
+from udml.search.embedder import Embedder
 
 CHANNELS, DIM = 32, 12
 

@@ -22,8 +22,8 @@ def prepare() -> None:
 
     A second line says how many more there are, of other things, a third one in which light.
     """
-    from tests.retrieval.fakes import write_prepared
-    from tests.retrieval.models import pictures, warmer
+    from tests.fixtures.fakes import write_prepared
+    from tests.fixtures.models import pictures, warmer
 
     text, more, light = [*Path("data/batch.txt").read_text().split("\n"), "0", ""][:3]
     seed = int(fingerprint(text)[:6], 16)
@@ -60,7 +60,7 @@ def train() -> None:
 
 def export() -> None:
     """A model that sees all of twelve numbers, or, at seeds from 100, as few as the frozen one: two."""
-    from tests.retrieval.models import tiny_card, write_model
+    from tests.fixtures.models import tiny_card, write_model
 
     params = load_params().train
     card = tiny_card(model_version=f"model-{params.seed}-{params.steps}")
@@ -70,15 +70,15 @@ def export() -> None:
 
 def index() -> None:
     """The real stage."""
-    from udml.retrieval.index import index
+    from udml.search.index import index
 
     index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, load_params().index)
 
 
 def evaluate() -> None:
     """The real figures without the report."""
-    from udml.retrieval.evaluate import evaluate
-    from udml.retrieval.evaluation_files import write_metrics
+    from udml.evaluation.evaluate import evaluate
+    from udml.evaluation.files import write_metrics
 
     write_metrics(paths.METRICS, evaluate(load_params()))
 

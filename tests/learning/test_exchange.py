@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.vectors import unit
+from tests.fixtures.vectors import unit
 from udml.learning.exchange import cluster_sums, exchange
 from udml.learning.pseudo_labels import cluster
 

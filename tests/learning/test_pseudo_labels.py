@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.vectors import unit
+from tests.fixtures.vectors import unit
 from udml.learning.pseudo_labels import (
     MAX_CLUSTERS,
     choose_clusters,

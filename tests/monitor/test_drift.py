@@ -6,7 +6,7 @@ import pytest
 from udml.config import Monitor
 from udml.data.statistics import STATISTICS
 from udml.monitor.drift import Verdict, compare, one_of_each, tail_shares
-from udml.retrieval.reference import Reference
+from udml.search.reference import Reference
 
 PARAMS = Monitor(alarm_rate=0.05, permutations=199, min_images=10, max_images=50, seed=0)
 

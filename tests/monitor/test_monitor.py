@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.fixtures.fakes import write_prepared
+from tests.fixtures.models import pictures, warmer
 from tests.monitor.workspace import COUNT, make_workspace, save
-from tests.retrieval.fakes import write_prepared
-from tests.retrieval.models import pictures, warmer
 from udml.cli import main
 from udml.errors import UdmlError
 

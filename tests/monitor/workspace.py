@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.retrieval.fakes import write_prepared
-from tests.retrieval.models import pictures, tiny_card, write_model
+from tests.fixtures.fakes import write_prepared
+from tests.fixtures.models import pictures, tiny_card, write_model
 from udml.config import load_params
 from udml.data.catalog import SUMMARY_FILE
 from udml.files import write_json
-from udml.retrieval.index import index
+from udml.search.index import index
 
 COUNT = 120
 

@@ -9,20 +9,20 @@ import yaml
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.fixtures.fakes import write_prepared
+from tests.fixtures.models import pictures, tiny_card, write_model
 from tests.registry.test_crash import in_a_process_killed_at
-from tests.retrieval.fakes import write_prepared
-from tests.retrieval.models import pictures, tiny_card, write_model
 from udml import paths
 from udml.cli import main
 from udml.config import load_params
 from udml.errors import UdmlError
+from udml.evaluation.evaluate import evaluate
+from udml.evaluation.files import write_metrics
 from udml.files import read_json, write_json
 from udml.registry import lease, store
 from udml.registry.bundle import workspace_sources
 from udml.registry.challenge import NEIGHBOURS_FILE, RESULT, challenge, conclude, read_challenge
-from udml.retrieval.evaluate import evaluate
-from udml.retrieval.evaluation_files import write_metrics
-from udml.retrieval.index import index
+from udml.search.index import index
 
 CLASSES, IMAGES = 24, 96
 

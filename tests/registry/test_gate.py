@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from udml.config import Retrain
 from udml.errors import UdmlError
+from udml.evaluation.intervals import Estimate, paired_bootstrap
 from udml.registry.gate import Measured, decide
-from udml.retrieval.intervals import Estimate, paired_bootstrap
 
 PARAMS = Retrain("news", "map_at_r", "found_again_mrr", min_gain_over_frozen=0.0, max_loss_to_champion=0.02)
 

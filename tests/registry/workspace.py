@@ -5,11 +5,11 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from tests.retrieval.models import DIM, tiny_card, write_model
+from tests.fixtures.models import DIM, tiny_card, write_model
 from udml.files import write_json
 from udml.registry.bundle import Sources
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE
-from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
+from udml.search.gallery import INDEX_FILE, INFO_FILE
+from udml.search.items import ITEMS_FILE, IndexedItem, write_items
 
 
 def make_sources(directory: Path, seed: int = 0, images: int = 30, map_at_r: float = 0.4) -> Sources:

@@ -9,16 +9,16 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.fixtures.models import DIM, pictures, tiny_card, write_model
 from tests.registry.workspace import make_sources
-from tests.retrieval.models import DIM, pictures, tiny_card, write_model
 from udml.data.identity import image_id
 from udml.data.shards import ShardWriter
 from udml.files import write_json
 from udml.pixels import decode
 from udml.registry import store
-from udml.retrieval.embedder import Embedder
-from udml.retrieval.gallery import INDEX_FILE, INFO_FILE, REFERENCE_FILE, IndexInfo
-from udml.retrieval.items import ITEMS_FILE, IndexedItem, write_items
+from udml.search.embedder import Embedder
+from udml.search.gallery import INDEX_FILE, INFO_FILE, REFERENCE_FILE, IndexInfo
+from udml.search.items import ITEMS_FILE, IndexedItem, write_items
 
 
 def png(image: np.ndarray) -> bytes:

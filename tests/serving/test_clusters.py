@@ -1,6 +1,6 @@
 import numpy as np
 
-from tests.vectors import unit
+from tests.fixtures.vectors import unit
 from udml.serving import clusters
 
 

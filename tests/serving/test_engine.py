@@ -13,9 +13,9 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.serving.live import files, make_version, png
 from udml import Searcher, UdmlError
+from udml.collection.collection import Status
 from udml.data.identity import image_id
 from udml.registry import store
-from udml.retrieval.collection import Status
 
 BASE = files(20, seed=1, prefix="base")
 NEW = files(10, seed=2)

@@ -95,13 +95,13 @@ def _export(options: argparse.Namespace) -> None:
 
 def _index(options: argparse.Namespace) -> None:
     from udml.config import load_params
-    from udml.retrieval.index import index
+    from udml.search.index import index
 
     index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, load_params().index)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from udml.retrieval.evaluate import evaluate_workspace
+    from udml.evaluation.evaluate import evaluate_workspace
 
     evaluate_workspace()
 

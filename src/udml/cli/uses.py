@@ -11,7 +11,7 @@ from udml.cli.common import Commands, add_to, at_least_one
 from udml.errors import UdmlError
 
 if TYPE_CHECKING:
-    from udml.retrieval.embedder import EmbeddedFiles, FileProblem
+    from udml.search.embedder import EmbeddedFiles, FileProblem
     from udml.serving.engine import Searcher
 
 
@@ -34,7 +34,7 @@ def _embed(options: argparse.Namespace) -> None:
 
     from udml.data.catalog import write_table
     from udml.files import image_files
-    from udml.retrieval.embedder import Embedder, embed_files
+    from udml.search.embedder import Embedder, embed_files
 
     embedder = Embedder(paths.MODEL)
     embedded = embed_files(embedder, image_files(options.paths))

@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 
 from udml.config import Train
 from udml.errors import UdmlError
+from udml.evaluation.labelfree import augmentation_retrieval, effective_rank
 from udml.learning import selection
 from udml.learning.checkpoint import BEST_FILE, SHIPPED_FILE, Progress, save_checkpoint, write_tensors
 from udml.learning.device_views import send
 from udml.learning.head import finish_head, start_head
-from udml.learning.labelfree import augmentation_retrieval, effective_rank
 from udml.learning.losses import set_proxies
 from udml.learning.network import Network
 from udml.learning.preprocess import Channels

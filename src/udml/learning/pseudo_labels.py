@@ -9,8 +9,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from udml.evaluation.labelfree import effective_rank, spread
 from udml.learning.exchange import cluster_sums, exchange
-from udml.learning.labelfree import effective_rank, spread
 from udml.machine import usable_cores
 
 MEAN_CLUSTER_SIZE = 25

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from udml.data.splits import unit_hash
-from udml.learning.labelfree import strong_view
+from udml.evaluation.labelfree import strong_view
 
 
 def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.ndarray:

@@ -22,8 +22,8 @@ from udml.data.statistics import STATISTICS, image_statistics
 from udml.errors import UdmlError
 from udml.pixels import Decoded, read_image
 from udml.progress import progress
-from udml.retrieval.embedder import EmbeddedFiles, Embedder, FileProblem, embed_files, embed_store
-from udml.retrieval.items import Items
+from udml.search.embedder import EmbeddedFiles, Embedder, FileProblem, embed_files, embed_store
+from udml.search.items import Items
 
 PICTURE_PX = 256  # shorter side of a picture for the page, at least
 

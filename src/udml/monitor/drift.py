@@ -24,7 +24,7 @@ from udml.monitor.two_sample import (
     permutation_ranks,
     smallest_p,
 )
-from udml.retrieval.reference import Reference
+from udml.search.reference import Reference
 
 _SAME_THING_SHARE = 1e-5  # of the reference's pairs are more similar than two shots of one thing
 

@@ -16,10 +16,10 @@ from udml.monitor.report import summary, write_report
 from udml.monitor.unusual import UnusualImage, most_unusual
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE
 from udml.registry.store import version_directory
-from udml.retrieval.embedder import Embedder, FileProblem
-from udml.retrieval.gallery import open_index
-from udml.retrieval.items import ITEMS_FILE, Items
-from udml.retrieval.reference import read_reference
+from udml.search.embedder import Embedder, FileProblem
+from udml.search.gallery import open_index
+from udml.search.items import ITEMS_FILE, Items
+from udml.search.reference import read_reference
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 from udml.files import atomic_path
 from udml.monitor.drift import Drift, Verdict
 from udml.monitor.unusual import UnusualImage
-from udml.retrieval.embedder import FileProblem
-from udml.retrieval.report_page import Section, counted, facts, page, picture, table
-from udml.retrieval.report_pictures import THUMBNAIL_PX, thumbnail
+from udml.report.page import Section, counted, facts, page, picture, table
+from udml.report.pictures import THUMBNAIL_PX, thumbnail
+from udml.search.embedder import FileProblem
 
 _HEADLINES = {
     Verdict.DRIFT: "The new images <b>differ</b> from those the model knows",

@@ -8,8 +8,8 @@ import numpy as np
 
 from udml.data.statistics import STATISTICS
 from udml.monitor.drift import tail_shares
-from udml.retrieval.gallery import GalleryIndex, search
-from udml.retrieval.reference import Reference
+from udml.search.gallery import GalleryIndex, search
+from udml.search.reference import Reference
 
 SHOWN = 24
 _FAR_OUT = 0.02  # a statistic is worth a remark outside the middle 98 % of the collection

@@ -102,8 +102,8 @@ def write_bundle(
     Raises:
         UdmlError: if a source is missing, or the index was made by another model.
     """
-    from udml.retrieval.embedder import Embedder
-    from udml.retrieval.gallery import open_index
+    from udml.search.embedder import Embedder
+    from udml.search.gallery import open_index
 
     missing = [str(path) for path in vars(sources).values() if not path.exists()]
     if missing:

@@ -16,16 +16,16 @@ from udml import paths
 from udml.config import Params, Retrain, load_params
 from udml.data.catalog import open_store
 from udml.errors import UdmlError
+from udml.evaluation.evaluate import compare_with
+from udml.evaluation.intervals import Estimate
+from udml.evaluation.results import LEAVE_ONE_OUT, Evaluation, ModelEvaluation
 from udml.files import SCRATCH, atomic_directory, read_json, write_json
 from udml.learning.selection import judge
 from udml.registry import store
 from udml.registry.bundle import MODEL_FILE, workspace_sources
 from udml.registry.gate import TITLES, Decision, Measured, decide
 from udml.registry.lease import Lease, require_held
-from udml.retrieval.evaluate import compare_with
-from udml.retrieval.evaluation import LEAVE_ONE_OUT, Evaluation, ModelEvaluation
-from udml.retrieval.intervals import Estimate
-from udml.retrieval.report_pictures import contact_sheet
+from udml.report.pictures import contact_sheet
 
 RESULT = SCRATCH / "challenge"
 DECISION_FILE = "decision.json"

@@ -46,8 +46,8 @@ def shared_neighbours(before: Path, after: Path) -> float:
 
     Mean over at most 500 images that both indexes hold, taken at even distances. NaN if there is none.
     """
-    from udml.retrieval.embedder import Embedder
-    from udml.retrieval.gallery import open_index, search, vectors_of
+    from udml.search.embedder import Embedder
+    from udml.search.gallery import open_index, search, vectors_of
 
     indexes = [
         open_index(directory / INDEX_DIRECTORY, Embedder(directory / MODEL_FILE).card)

@@ -9,7 +9,7 @@ that the test images are too few to tell from a loss does not pass.
 from dataclasses import dataclass
 
 from udml.config import Retrain
-from udml.retrieval.intervals import Estimate
+from udml.evaluation.intervals import Estimate
 
 TITLES = {
     "map_at_r": "MAP@R",

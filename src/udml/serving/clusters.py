@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from udml.retrieval.gallery import vectors_of
+from udml.search.gallery import vectors_of
 from udml.serving.engine import Searcher
 
 MAX_IMAGES = 50_000  # of the index; larger ones are browsed by a random sample: a second, 100 MB

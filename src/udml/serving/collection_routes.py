@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from udml.errors import UdmlError
-from udml.retrieval.items import Item
+from udml.search.items import Item
 from udml.serving import schemas
 from udml.serving.dependencies import (
     VERSION_HEADER,

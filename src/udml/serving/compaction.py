@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from udml.collection.collection import Collection
+from udml.collection.overlay import Overlay
 from udml.config import Index, parse_section
 from udml.errors import UdmlError
-from udml.learning.labelfree import strong_view
+from udml.evaluation.labelfree import strong_view
 from udml.registry import store
 from udml.registry.bundle import (
     INDEX_DIRECTORY,
@@ -28,11 +30,9 @@ from udml.registry.bundle import (
     Sources,
     read_bundle,
 )
-from udml.retrieval.build import build, kind_for, write_index
-from udml.retrieval.collection import Collection
-from udml.retrieval.gallery import REFERENCE_FILE, vectors_of
-from udml.retrieval.items import NOT_IN_DATA, IndexedItem
-from udml.retrieval.overlay import Overlay
+from udml.search.build import build, kind_for, write_index
+from udml.search.gallery import REFERENCE_FILE, vectors_of
+from udml.search.items import NOT_IN_DATA, IndexedItem
 from udml.serving.engine import Searcher
 
 _CHUNK_ROWS = 16_384

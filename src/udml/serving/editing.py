@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from udml.retrieval.collection import Added, Status
+from udml.collection.collection import Added, Status
 from udml.serving.batching import decode_bounded
 from udml.serving.engine import Searcher
 from udml.serving.problems import Problem

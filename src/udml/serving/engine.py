@@ -11,16 +11,16 @@ import numpy as np
 from PIL import Image
 
 from udml import paths
+from udml.collection.additions import ADDITIONS_FILE, Additions
+from udml.collection.collection import Added, Collection, NewFile
 from udml.errors import UdmlError
 from udml.machine import usable_cores
 from udml.pixels import Undecodable, decode
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
 from udml.registry.store import VERSIONS
-from udml.retrieval.additions import ADDITIONS_FILE, Additions
-from udml.retrieval.collection import Added, Collection, NewFile
-from udml.retrieval.embedder import EmbeddedFiles, Embedder, embed_files
-from udml.retrieval.gallery import open_index
-from udml.retrieval.items import ITEMS_FILE, Item, Items
+from udml.search.embedder import EmbeddedFiles, Embedder, embed_files
+from udml.search.gallery import open_index
+from udml.search.items import ITEMS_FILE, Item, Items
 from udml.serving.pictures import thumbnail_jpeg
 
 MAX_PIXELS = 100_000_000  # larger images are refused by their header, before they are decoded

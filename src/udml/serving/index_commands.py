@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from udml import paths
+from udml.collection.collection import NewFile, Status
 from udml.data.identity import image_id
 from udml.errors import UdmlError
 from udml.pixels import Reason
 from udml.progress import progress
 from udml.registry import store
-from udml.retrieval.collection import NewFile, Status
 from udml.serving.compaction import compact as fold
 from udml.serving.engine import Searcher
 

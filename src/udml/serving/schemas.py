@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from udml.retrieval import collection, items
+from udml.collection import collection
+from udml.search import items
 from udml.serving import engine
 
 Id = Annotated[

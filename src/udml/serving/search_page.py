@@ -6,8 +6,8 @@ from pathlib import Path
 
 from udml.files import atomic_path
 from udml.progress import progress
-from udml.retrieval.embedder import EmbeddedFiles
-from udml.retrieval.report_page import Section, counted, page
+from udml.report.page import Section, counted, page
+from udml.search.embedder import EmbeddedFiles
 from udml.serving.engine import Hit, Searcher
 from udml.serving.pictures import result_sheet, to_jpeg
 

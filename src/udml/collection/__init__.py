@@ -1,0 +1,1 @@
+"""An index that changes: what was added to it and removed from it."""

@@ -1,0 +1,356 @@
+"""What was added to a collection, or removed from it, since its index was built: one SQLite file.
+
+Registered versions never change, so live changes sit beside them. The file speaks of images, not of
+versions: whichever version serves, its collection is what its index holds, plus what was added, less
+what was removed. Vectors are kept for each model that has made them.
+
+A change is on disk before the call that made it returns (write-ahead log, synchronous=FULL), all of it
+or nothing. Every change has a revision, one more than the one before it; rows carry the revision that
+last touched them, so that a reader fetches only what is new to it. Writers take turns, across processes.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from udml.errors import UdmlError
+from udml.files import atomic_path, exclusive, utc_now
+from udml.search.items import Item
+
+ADDITIONS_FILE = "additions.sqlite"
+_VERSION = 1
+_APPLICATION = 0x75646D6C  # "udml"
+_WAIT_SECONDS = 60.0  # for another writer; a change takes milliseconds, vectors are made before it
+_SCHEMA = f"""
+PRAGMA journal_mode = WAL;
+BEGIN;
+CREATE TABLE revision (value INTEGER NOT NULL);
+INSERT INTO revision VALUES (0);
+CREATE TABLE items (
+    image_id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    label TEXT,
+    sha256 BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('added', 'removed', 'restored')),
+    changed TEXT NOT NULL,
+    revision INTEGER NOT NULL
+);
+CREATE INDEX by_content ON items (sha256);
+CREATE INDEX by_revision ON items (revision);
+CREATE TABLE originals (
+    image_id INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL
+);
+CREATE TABLE vectors (
+    model_version TEXT NOT NULL,
+    image_id INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (model_version, image_id)
+);
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_VERSION};
+COMMIT;
+"""
+_COLUMNS = "image_id, source, label, sha256, size_bytes, state, changed"
+
+
+class State(StrEnum):
+    """What became of an image.
+
+    ADDED: it is in the collection; its original is kept here.
+    REMOVED: it is not in the collection, even where an index holds it.
+    RESTORED: it was removed and is back; the index says where it is.
+    """
+
+    ADDED = "added"
+    REMOVED = "removed"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True)
+class ChangedItem(Item):
+    """An image that was added or removed, as it is now.
+
+    Attributes:
+        state: what became of it.
+        changed: when, UTC, ISO 8601, to the second.
+    """
+
+    state: State
+    changed: str
+
+
+class Additions:
+    """The file of additions of one registry; may be used from several threads and processes.
+
+    There need be no file: it is made by the first change.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at `path`, if there is one.
+
+        Raises:
+            UdmlError: if it is damaged, or was written by another version of udml.
+        """
+        self.path = path
+        self._lock = threading.Lock()
+        self._reader: sqlite3.Connection | None = None
+        self.revision()
+
+    def revision(self) -> int:
+        """Number of the last change, 0 before the first. Takes microseconds."""
+        with self._read() as database:
+            return 0 if database is None else _revision(database)
+
+    def changes(self, since: int) -> tuple[int, list[ChangedItem]]:
+        """The present revision, and every item changed after revision `since`, as it is now."""
+        with self._read() as database:
+            if database is None:
+                return 0, []
+            with _snapshot(database):
+                rows = database.execute(f"SELECT {_COLUMNS} FROM items WHERE revision > ?", [since])
+                return _revision(database), [_item(row) for row in rows]
+
+    def get(self, image_id: int) -> ChangedItem | None:
+        """The item of this id, if it was ever added or removed."""
+        with self._read() as database:
+            return None if database is None else _get(database, image_id)
+
+    def original(self, image_id: int) -> bytes | None:
+        """The bytes of an added file; None if there is no such file (any more)."""
+        with self._read() as database:
+            if database is None:
+                return None
+            row = database.execute("SELECT bytes FROM originals WHERE image_id = ?", [image_id]).fetchone()
+            return None if row is None else row[0]
+
+    def vectors(self, model_version: str, image_ids: Sequence[int], dim: int) -> dict[int, np.ndarray]:
+        """The vectors that this model made of these images, float32 [dim] each; those there are.
+
+        Raises:
+            UdmlError: if one has another length.
+        """
+        with self._read() as database:
+            if database is None:
+                return {}
+            query = "SELECT vector FROM vectors WHERE model_version = ? AND image_id = ?"
+            rows = {i: database.execute(query, [model_version, i]).fetchone() for i in image_ids}
+        found = {i: np.frombuffer(row[0], np.float32) for i, row in rows.items() if row is not None}
+        for i, vector in found.items():
+            if vector.shape != (dim,):
+                raise self._damaged(f"the vector of image {i} has {len(vector)} numbers, expected {dim}")
+        return found
+
+    def store_vectors(self, model_version: str, vectors: Mapping[int, np.ndarray]) -> None:
+        """Keep vectors, float32 [dim] each, that this model made of added images. Changes no revision."""
+        with self._write() as database:
+            database.executemany(
+                # an image that has been removed meanwhile keeps nothing
+                "INSERT OR REPLACE INTO vectors SELECT ?, image_id, ? FROM originals WHERE image_id = ?",
+                [(model_version, vector.tobytes(), i) for i, vector in vectors.items()],
+            )
+
+    def forget_vectors(self, keep_model_versions: Sequence[str]) -> None:
+        """Drop the vectors of all models but these."""
+        marks = ", ".join("?" * len(keep_model_versions))
+        with self._write() as database:
+            database.execute(f"DELETE FROM vectors WHERE model_version NOT IN ({marks})", keep_model_versions)
+
+    @contextmanager
+    def change(self) -> Iterator["Change"]:
+        """One change of any size: on disk when the block ends, undone if it raises.
+
+        Nobody else writes meanwhile, so what the block reads is still so when it writes.
+        """
+        with self._write() as database:
+            change = Change(database, _revision(database) + 1)
+            yield change
+            if change.is_one:
+                database.execute("UPDATE revision SET value = ?", [change.revision])
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the file lies on a disk that can be written to."""
+        return os.access(self.path.parent, os.W_OK)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection for reading, one thread at a time; None while there is no file."""
+        with self._lock, self._naming_damage():
+            if self._reader is None and self.path.exists():
+                self._reader = self._connect()
+            yield self._reader
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, inside a transaction."""
+        self._make()
+        with self._naming_damage(), closing(self._connect()) as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+    def _make(self) -> None:
+        """Make the file, whole, unless it is there.
+
+        Nobody else can have opened it by then: SQLite waits for no lock when it turns to a write-ahead log.
+        """
+        if self.path.exists():
+            return
+        try:
+            with exclusive(self.path.with_name(f".{self.path.name}.lock")):
+                if not self.path.exists():
+                    with atomic_path(self.path) as temporary, closing(sqlite3.connect(temporary)) as database:
+                        database.executescript(_SCHEMA)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise self._unusable(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        fixed = not self.is_writable
+        database = sqlite3.connect(
+            self.path.resolve().as_uri() + (self._read_only_mode() if fixed else ""),
+            uri=True,
+            timeout=_WAIT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if not fixed:
+                database.execute("PRAGMA synchronous = FULL")
+            self._check_schema(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _read_only_mode(self) -> str:
+        """How to open it on a disk that can't be written to, where SQLite can't put its lock file."""
+        log = self.path.with_name(self.path.name + "-wal")
+        return "?mode=ro" if log.exists() and log.stat().st_size > 0 else "?mode=ro&immutable=1"
+
+    def _check_schema(self, database: sqlite3.Connection) -> None:
+        version = _version(database)
+        if version[0] != _APPLICATION:
+            raise self._damaged("it is not a file of additions")
+        if version[1] != _VERSION:
+            raise UdmlError(
+                f"{self.path} has format {version[1]}, this udml knows format {_VERSION}",
+                "use the version of udml that wrote it",
+            )
+
+    @contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise self._unusable(error) from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from error
+
+    def _unusable(self, error: Exception) -> UdmlError:
+        return UdmlError(f"{self.path} cannot be used: {error}", "check the disk and who may write")
+
+    def _damaged(self, what: str) -> UdmlError:
+        return UdmlError(
+            f"{self.path} is damaged: {what}",
+            "restore it from a backup, or move it away to serve without what was added",
+        )
+
+
+class Change:
+    """An open change: see `Additions.change`."""
+
+    def __init__(self, database: sqlite3.Connection, revision: int) -> None:
+        self._database = database
+        self.revision = revision
+        self.is_one = False
+
+    def get(self, image_id: int) -> ChangedItem | None:
+        """The item of this id, if it was ever added or removed."""
+        return _get(self._database, image_id)
+
+    def with_content(self, sha256: str) -> list[ChangedItem]:
+        """Every item whose file has this hash, in order of image_id."""
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS} FROM items WHERE sha256 = ? ORDER BY image_id", [bytes.fromhex(sha256)]
+        )
+        return [_item(row) for row in rows]
+
+    def add(self, item: Item, original: bytes) -> None:
+        """Put an image into the collection; its original is kept."""
+        self._set(item, State.ADDED)
+        self._database.execute("INSERT OR REPLACE INTO originals VALUES (?, ?)", [item.image_id, original])
+
+    def add_vector(self, image_id: int, model_version: str, vector: np.ndarray) -> None:
+        """Keep what a model made of an added image, float32 [dim]."""
+        row = [model_version, image_id, np.asarray(vector, np.float32).tobytes()]
+        self._database.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", row)
+
+    def remove(self, item: Item) -> None:
+        """Take an image out of the collection; what was kept of it here is deleted, but not its id."""
+        self._set(item, State.REMOVED)
+        for table in ("originals", "vectors"):
+            self._database.execute(f"DELETE FROM {table} WHERE image_id = ?", [item.image_id])
+
+    def restore(self, item: Item) -> None:
+        """Take back the removal of an image that is in the index."""
+        self._set(item, State.RESTORED)
+
+    def _set(self, item: Item, state: State) -> None:
+        self.is_one = True
+        content = bytes.fromhex(item.sha256)
+        row = [item.image_id, item.source, item.label, content, item.size_bytes, state, utc_now()]
+        self._database.execute(
+            f"INSERT OR REPLACE INTO items ({_COLUMNS}, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [*row, self.revision],
+        )
+
+
+@contextmanager
+def _snapshot(database: sqlite3.Connection) -> Iterator[None]:
+    """Everything read in the block is of one moment."""
+    database.execute("BEGIN")
+    try:
+        yield
+    finally:
+        database.execute("COMMIT")
+
+
+def _version(database: sqlite3.Connection) -> tuple[int, int]:
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    return application, version
+
+
+def _revision(database: sqlite3.Connection) -> int:
+    (value,) = database.execute("SELECT value FROM revision").fetchone()
+    return value
+
+
+def _get(database: sqlite3.Connection, image_id: int) -> ChangedItem | None:
+    row = database.execute(f"SELECT {_COLUMNS} FROM items WHERE image_id = ?", [image_id]).fetchone()
+    return None if row is None else _item(row)
+
+
+def _item(row: tuple[int, str, str | None, bytes, int, str, str]) -> ChangedItem:
+    image_id, source, label, content, size_bytes, state, changed = row
+    return ChangedItem(image_id, source, label, content.hex(), size_bytes, State(state), changed)

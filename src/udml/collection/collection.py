@@ -1,0 +1,404 @@
+"""A collection that changes while it is searched: an index, what was added to it, less what was removed.
+
+Many threads may search while one changes it; changes of other processes are noticed by their revision.
+Shapes: n queries, k neighbours, d embedding length.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from udml.collection.additions import Additions, Change, ChangedItem, State
+from udml.collection.overlay import Overlay, OverlayRows
+from udml.data.identity import image_id
+from udml.data.shards import read_bytes
+from udml.errors import UdmlError
+from udml.pixels import Undecodable
+from udml.progress import progress
+from udml.search.gallery import GalleryIndex, search, vector_at
+from udml.search.items import NOT_IN_DATA, IndexedItem, Item, Items
+
+# Files' bytes in, a unit vector float32 [d] or the reason why not for each
+Embed = Callable[[Sequence[bytes]], list["np.ndarray | Undecodable"]]
+_log = logging.getLogger(__name__)
+_MAX_SOURCE_LENGTH = 1024
+_EMBEDDED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file to be added.
+
+    Attributes:
+        source: its name, such as the path inside its folder; its id follows from it.
+        data: its bytes.
+        label: its class, or None.
+    """
+
+    source: str
+    data: bytes
+    label: str | None = None
+
+
+class Status(StrEnum):
+    """What came of adding a file.
+
+    ADDED: it is in the collection now.
+    PRESENT: a file of the same bytes was there already; nothing changed.
+    RESTORED: a file of the same bytes had been removed; it is back under its id.
+    REFUSED: it is not in the collection; the problem is told.
+    """
+
+    ADDED = "added"
+    PRESENT = "present"
+    RESTORED = "restored"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of adding one file.
+
+    Attributes:
+        source: the name it was given.
+        image_id: the id of its content in the collection, or None if it was refused.
+        status: what happened.
+        problem: why it was refused, in words; else empty.
+    """
+
+    source: str
+    image_id: int | None
+    status: Status
+    problem: str = ""
+
+
+class Collection:
+    """An open index with its additions."""
+
+    def __init__(
+        self, index: GalleryIndex, items: Items, additions: Additions | None, data: Path, embed: Embed
+    ) -> None:
+        """Lay the additions over an index.
+
+        Args:
+            index: an open index.
+            items: what is behind its ids.
+            additions: None for a collection that can't be changed.
+            data: the imported data, where the index's originals are.
+            embed: gives the index's model's vectors for files; called for additions that it has not
+                seen yet, now and whenever another process brings some.
+        """
+        self.index = index
+        self._items = items
+        self._additions = additions
+        self._data = data
+        self._embed = embed
+        self._lock = threading.Lock()  # of the rows
+        self._rows = OverlayRows(index.info.dim)
+        self._overlay = self._rows.overlay(0)
+        self.refresh()
+
+    def __len__(self) -> int:
+        """Images that a search can find."""
+        overlay = self.refresh()
+        return self.index.info.count - len(overlay.hidden) + len(overlay.ids)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def refresh(self) -> Overlay:
+        """Take in what has changed, in this process or another; microseconds if nothing has."""
+        if self._additions is None or self._additions.revision() == self._overlay.revision:
+            return self._overlay
+        with self._lock:
+            revision, changed = self._additions.changes(self._overlay.revision)
+            if revision != self._overlay.revision:
+                self._take_in(changed)
+                self._overlay = self._rows.overlay(revision)
+            return self._overlay
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest images of each query, best first; fewer only where the collection holds fewer.
+
+        Added images are searched exactly, the index as exactly as its kind does.
+
+        Args:
+            queries: float32 [n, d], unit rows.
+            k: at least 1.
+
+        Returns:
+            Cosine similarities float32 [n, min(k, len(self))] and image_ids int64 of the same shape.
+
+        Raises:
+            UdmlError: if the queries are not finite or of another length than the index's vectors.
+        """
+        overlay = self.refresh()
+        similarity, ids = search_index(self.index, queries, k, overlay.hidden)
+        if len(overlay.ids):
+            queries = np.ascontiguousarray(queries, np.float32)
+            found = faiss.knn(
+                queries, overlay.vectors, min(k, len(overlay.ids)), metric=faiss.METRIC_INNER_PRODUCT
+            )
+            similarity = np.concatenate([similarity, found[0]], axis=1)
+            ids = np.concatenate([ids, overlay.ids[found[1]]], axis=1)
+        best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(ids, best, axis=1)
+
+    def indexed_items(self, image_ids: Sequence[int]) -> dict[int, IndexedItem]:
+        """What the index itself says of its images, by id; others are left out."""
+        return self._items.get_many(image_ids)
+
+    def items(self, image_ids: Iterable[int]) -> dict[int, Item]:
+        """What is behind ids that a search has found, by id; also if one was removed since."""
+        wanted = list(set(image_ids))
+        found: dict[int, Item] = dict(self._items.get_many(wanted))
+        for i in wanted:
+            if i not in found and self._additions and (changed := self._additions.get(i)):
+                found[i] = changed
+        return found
+
+    def item(self, image_id: int) -> Item:
+        """The image of this id.
+
+        Raises:
+            UdmlError: if it is not in the collection (any more).
+        """
+        changed = self._additions.get(image_id) if self._additions else None
+        item = self._live(self._items.get(image_id), changed)
+        if item is None:
+            raise _unknown(image_id)
+        return item
+
+    def vector(self, image_id: int) -> np.ndarray:
+        """The vector of an image, float32 [d].
+
+        Raises:
+            UdmlError: if it is not in the collection (any more).
+        """
+        item, overlay = self.item(image_id), self.refresh()
+        if isinstance(item, IndexedItem):
+            return vector_at(self.index, item.position)
+        row = np.flatnonzero(overlay.ids == image_id)
+        if len(row) == 0:
+            raise _unknown(image_id)
+        return overlay.vectors[row[0]]
+
+    def original(self, image_id: int) -> bytes:
+        """The bytes of an image's file.
+
+        Raises:
+            UdmlError: if it is not in the collection (any more), or its original is not what it was.
+        """
+        item = self.item(image_id)
+        if isinstance(item, IndexedItem) and item.data_shard != NOT_IN_DATA:
+            data = read_bytes(self._data, item.data_shard, item.data_offset, item.size_bytes)
+            place = f"{self._data} has changed since this index was built"
+        else:
+            data = (self._additions.original(image_id) if self._additions else None) or b""
+            place = "it was removed, or the file of additions is not the one it was added to"
+        if hashlib.sha256(data).hexdigest() != item.sha256:
+            raise UdmlError(
+                f"the original of image {image_id} ({item.source}) is not there: {place}",
+                "bring back the data or the file it was indexed with",
+            )
+        return data
+
+    # --- changing ---------------------------------------------------------------------------------
+
+    def add(self, files: Sequence[NewFile]) -> list[Added]:
+        """Put files into the collection; they are on disk, and found by searches, when this returns.
+
+        A file that can't be used is refused, the others go on. Killed half-way, it has added nothing.
+
+        Returns:
+            What came of each file, in the order given.
+
+        Raises:
+            UdmlError: if this collection can't be changed, or its file of additions is not usable.
+        """
+        additions = self._changeable()
+        hashed = [(file, hashlib.sha256(file.data).hexdigest()) for file in files]
+        vectors: dict[str, np.ndarray | Undecodable] = {}
+        while True:
+            # Vectors are made while nobody waits. What is missing is decided anew after that.
+            try:
+                with additions.change() as change:
+                    added = [self._add(change, file, sha256, vectors) for file, sha256 in hashed]
+                    missing = {
+                        sha256 for (_, sha256), done in zip(hashed, added, strict=True) if done is None
+                    }
+                    if missing:
+                        raise _VectorsMissingError
+                self.refresh()
+                return [done for done in added if done is not None]
+            except _VectorsMissingError:
+                unseen = {sha256: file.data for file, sha256 in hashed if sha256 in missing}
+                vectors |= dict(zip(unseen, self._embed(list(unseen.values())), strict=True))
+
+    def remove(self, image_ids: Sequence[int]) -> None:
+        """Take images out of the collection; on disk, and gone from searches, when this returns.
+
+        Raises:
+            UdmlError: if one of them is not in the collection, in which case none is removed, or if
+                this collection can't be changed.
+        """
+        with self._changeable().change() as change:
+            for i in dict.fromkeys(image_ids):
+                item = self._live(self._items.get(i), change.get(i))
+                if item is None:
+                    raise _unknown(i)
+                change.remove(item)
+        self.refresh()
+
+    def close(self) -> None:
+        """Close the files, and let go of the model."""
+        self._embed = _closed
+        self._items.close()
+        if self._additions is not None:
+            self._additions.close()
+
+    def _changeable(self) -> Additions:
+        if self._additions is None:
+            raise UdmlError(
+                "this collection can't be changed: it is not a registered version",
+                "`udml models register` and `udml models promote` make one; open models/champion",
+            )
+        return self._additions
+
+    def _add(
+        self, change: Change, file: NewFile, sha256: str, vectors: dict[str, "np.ndarray | Undecodable"]
+    ) -> Added | None:
+        """Add one file; None if its vector is needed first."""
+        known = self._with_content(change, sha256)
+        for item in known:
+            if self._live(self._items.get(item.image_id), change.get(item.image_id)):
+                return Added(file.source, item.image_id, Status.PRESENT)
+        own = image_id(file.source) if _is_name(file.source) else None
+        if known:  # it was removed
+            item = next((item for item in known if item.image_id == own), known[0])
+        elif own is None:
+            return _refused(file, "its name is empty, too long, or not valid Unicode")
+        else:
+            item = Item(own, file.source, file.label, sha256, len(file.data))
+            if change.get(own) or self._items.get(own):
+                return _refused(file, "another image has, or had, this name; give it another name")
+        indexed = self._items.get(item.image_id)
+        if indexed is None:
+            vector = vectors.get(sha256)
+            if vector is None:
+                return None
+            if isinstance(vector, Undecodable):
+                return _refused(file, str(vector))
+            change.add_vector(item.image_id, self.index.info.model_version, vector)
+        if indexed is None or indexed.data_shard == NOT_IN_DATA:
+            change.add(item, file.data)
+        else:
+            change.restore(item)
+        return Added(file.source, item.image_id, Status.RESTORED if known else Status.ADDED)
+
+    def _with_content(self, change: Change, sha256: str) -> list[Item]:
+        """Every image of this content that is, or was, in the collection.
+
+        An id that the index gives to another content (a file of that name was imported since) is its.
+        """
+        indexed: list[Item] = [*self._items.with_content(sha256)]
+        own = {item.image_id for item in indexed}
+        changed = [item for item in change.with_content(sha256) if item.image_id not in own]
+        taken = self._items.get_many([item.image_id for item in changed])
+        return indexed + [item for item in changed if item.image_id not in taken]
+
+    def _live(self, indexed: IndexedItem | None, changed: ChangedItem | None) -> Item | None:
+        """The image of one id if it is in the collection, from what the index and the additions say."""
+        if indexed is not None:
+            is_removed = (
+                changed is not None and _speaks_of(changed, indexed) and changed.state == State.REMOVED
+            )
+            return None if is_removed else indexed
+        return changed if changed is not None and changed.state == State.ADDED else None
+
+    def _take_in(self, changed: Sequence[ChangedItem]) -> None:
+        """Bring the rows up to date with changed items."""
+        indexed = self._items.get_many([item.image_id for item in changed])
+        self._rows.drop(item.image_id for item in changed)
+        self._rows.unhide(item.image_id for item in changed)
+        self._rows.hide(
+            item.image_id
+            for item in changed
+            if item.state == State.REMOVED
+            and item.image_id in indexed
+            and _speaks_of(item, indexed[item.image_id])
+        )
+        added = [i.image_id for i in changed if i.state == State.ADDED and i.image_id not in indexed]
+        for ids, vectors in self._vectors_of_added(added):
+            self._rows.append(ids, vectors)
+
+    def _vectors_of_added(self, image_ids: Sequence[int]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Vectors of added images, first those that were kept, then those this model has still to make."""
+        assert self._additions is not None
+        model_version = self.index.info.model_version
+        kept = self._additions.vectors(model_version, image_ids, self.index.info.dim)
+        yield list(kept), list(kept.values())
+        lacking = [i for i in image_ids if i not in kept]
+        starts = range(0, len(lacking), _EMBEDDED_AT_ONCE)
+        for start in progress(starts, "embed what was added", unit="batch") if lacking else starts:
+            originals = {i: self._additions.original(i) for i in lacking[start : start + _EMBEDDED_AT_ONCE]}
+            there = {i: data for i, data in originals.items() if data is not None}  # not removed meanwhile
+            made = dict(zip(there, self._embed(list(there.values())), strict=True))
+            for i, vector in made.items():
+                if isinstance(vector, Undecodable):  # it could be when it was added
+                    _log.warning("added image %d is not searched, it can't be decoded: %s", i, vector)
+            vectors = {i: vector for i, vector in made.items() if isinstance(vector, np.ndarray)}
+            if self._additions.is_writable:
+                self._additions.store_vectors(model_version, vectors)
+            yield list(vectors), list(vectors.values())
+
+
+class _VectorsMissingError(Exception):
+    """Undoes a change that could not be decided without vectors."""
+
+
+def search_index(
+    index: GalleryIndex, queries: np.ndarray, k: int, hidden: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of an index that are not hidden, best first; see `Collection.search`.
+
+    More are fetched than asked for until enough are left.
+    """
+    k = min(k, index.info.count - len(hidden))
+    most = k + len(hidden)  # of which at least k are not hidden
+    fetched = min(2 * k, most)
+    while True:
+        similarity, ids = search(index, queries, max(1, fetched))
+        shown = ~np.isin(ids, hidden)
+        if fetched == most or (shown.sum(axis=1) >= k).all():
+            break
+        fetched = min(2 * fetched, most)
+    first = np.argsort(~shown, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, first, axis=1), np.take_along_axis(ids, first, axis=1)
+
+
+def _speaks_of(changed: ChangedItem, indexed: IndexedItem) -> bool:
+    """Whether both are the same content; a file of that name may have been imported with another one."""
+    return changed.sha256 == indexed.sha256
+
+
+def _is_name(source: str) -> bool:
+    return 0 < len(source) <= _MAX_SOURCE_LENGTH and not any("\ud800" <= c <= "\udfff" for c in source)
+
+
+def _closed(_: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
+    raise UdmlError("this collection is closed", "open it again")
+
+
+def _refused(file: NewFile, problem: str) -> Added:
+    return Added(file.source, None, Status.REFUSED, problem)
+
+
+def _unknown(image_id: int) -> UdmlError:
+    return UdmlError(f"there is no image {image_id} in the collection", "ids come from search results")

@@ -1,0 +1,135 @@
+"""The evaluate stage: score what ships beside the frozen backbone it started from."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from udml import paths
+from udml.config import Params, load_params
+from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
+from udml.errors import UdmlError
+from udml.evaluation.files import summary_table, write_metrics, write_plots
+from udml.evaluation.labelfree import strong_view
+from udml.evaluation.results import Evaluation
+from udml.evaluation.scoring import EvaluationSet, ModelVectors, compare_models, view_sources
+from udml.files import fingerprint, read_json, scratch_directory, sha256_file
+from udml.report.report import write_report
+from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
+from udml.search.gallery import GalleryIndex, open_index, vectors_of
+
+_FROZEN_FILE = "frozen.onnx"
+_PARITY_FILE = "parity.json"
+_EXAMPLE_FILE = "example-query.png"
+
+
+def evaluate_workspace() -> None:
+    """Score the shipped model, write metrics, plots and report, and print the result.
+
+    The trained model's vectors are read from the index that ships, the frozen backbone's are made by
+    `frozen.onnx`; both see the same decoded pixels. Paths are those of `udml.paths`, relative to the
+    working directory.
+
+    Raises:
+        UdmlError: if an earlier stage's output is missing or out of date, or the embeddings are not
+            fit to be scored.
+    """
+    params = load_params()
+    evaluation = evaluate(params)
+    write_metrics(paths.METRICS, evaluation)
+    write_plots(paths.PLOTS, evaluation)
+    card = evaluation.trained.card
+    precision = read_json(paths.EXPORTED / _PARITY_FILE)["quantization"]["verdict"]
+    report = write_report(
+        paths.REPORT, evaluation, paths.PREPARED, paths.TRAINED, params, card, quantization=precision
+    )
+    example = _write_example(paths.PREPARED, paths.REPORT / _EXAMPLE_FILE, evaluation)
+    print(summary_table(evaluation))
+    print(f"\nReport:        {report}")
+    print(f"Try a search:  udml search {example}")
+
+
+def evaluate(params: Params) -> Evaluation:
+    """Score the shipped model beside the frozen backbone; see `evaluate_workspace`."""
+    return compare_with(paths.EXPORTED / _FROZEN_FILE, params)
+
+
+def compare_with(other_model: Path, params: Params) -> Evaluation:
+    """Score the shipped model beside another one, both on the workspace's test images.
+
+    Args:
+        other_model: an ONNX file that `udml export` wrote, here or elsewhere. It sees the pixels of this
+            workspace's store, whatever size it was trained with.
+        params: the settings.
+
+    Returns:
+        An evaluation whose `frozen` is the other model.
+
+    Raises:
+        UdmlError: as `evaluate_workspace`.
+    """
+    catalog = read_catalog(paths.PREPARED)
+    store = open_store(paths.PREPARED, catalog)
+    test = read_test_set(catalog, read_json(paths.PREPARED / SUMMARY_FILE)["data_version"])
+    shipped = Embedder(paths.MODEL)
+    other = Embedder(other_model)
+    index = open_index(paths.INDEXED, shipped.card)
+    _require_same_data(index, test)
+    shown = view_sources(test.groups, params.evaluate.seed)
+    views = _views(store, test.rows[shown], params.evaluate.seed)
+    image_ids = catalog["image_id"].to_numpy()[test.rows]
+    trained_vectors = ModelVectors(shipped.card, vectors_of(index, image_ids), shipped.embed(views))
+    other_images, scratch = _embed_other(other_model, other, store, test.rows)
+    other_vectors = ModelVectors(other.card, other_images, other.embed(views))
+    evaluation = compare_models(test, shown, trained_vectors, other_vectors, params.evaluate)
+    shutil.rmtree(scratch)
+    return evaluation
+
+
+def read_test_set(catalog: pd.DataFrame, data_version: str) -> EvaluationSet:
+    """The test rows of the catalogue; labels become codes in alphabetical order, -1 for none."""
+    rows = np.flatnonzero((catalog["split"] == "test").to_numpy())
+    test = catalog.iloc[rows]
+    codes, names = pd.factorize(test["label"], sort=True)  # missing becomes -1
+    return EvaluationSet(
+        rows=rows.astype(np.int64),
+        labels=codes.astype(np.int64),
+        class_names=tuple(str(name) for name in names),
+        groups=test["group"].to_numpy().astype(np.int64),
+        roles=test["role"].to_numpy().astype(str),
+        data_version=data_version,
+    )
+
+
+def _require_same_data(index: GalleryIndex, test: EvaluationSet) -> None:
+    if index.info.data_version != test.data_version:
+        raise UdmlError(
+            f"the index is of data {index.info.data_version}, the catalogue of data {test.data_version}",
+            "build the index again with `dvc repro index`",
+        )
+
+
+def _views(store: ImageStore, rows: np.ndarray, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [strong_view(store[int(row)], rng) for row in rows]
+
+
+def _embed_other(
+    path: Path, embedder: Embedder, store: ImageStore, rows: np.ndarray
+) -> tuple[np.ndarray, Path]:
+    """Vectors of the test rows and the scratch directory they are kept in until the work is done."""
+    key = fingerprint(sha256_file(path), sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS)
+    scratch = scratch_directory("evaluate", key)
+    chunks = embed_store_resumably(embedder, store, rows, scratch, f"embed with {path}")
+    empty = np.empty((0, embedder.card.embedding_dim), np.float32)
+    return np.concatenate([empty, *chunks]), scratch
+
+
+def _write_example(prepared: Path, path: Path, evaluation: Evaluation) -> Path:
+    """A changed view of a test image as a file, for people to search with."""
+    store = open_store(prepared)
+    row = int(evaluation.rows[len(evaluation.rows) // 2])
+    Image.fromarray(strong_view(store[row], np.random.default_rng(row))).save(path)
+    return path

@@ -1,0 +1,297 @@
+"""Two models' embeddings of the same test images in, an `Evaluation` out. No files.
+
+Shapes: n test images in catalogue order, v strong views of some of them, d embedding length.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import faiss
+import numpy as np
+
+from udml import config
+from udml.errors import UdmlError
+from udml.evaluation.agreement import clustering_scores
+from udml.evaluation.intervals import Estimate, bootstrap, paired_bootstrap
+from udml.evaluation.labelfree import augmentation_ranks, effective_rank, hubness, spread
+from udml.evaluation.metrics import Embedded, require_sound, score_queries
+from udml.evaluation.results import (
+    LEAVE_ONE_OUT,
+    LEAVE_ONE_OUT_DUPLICATES,
+    QUERY_GALLERY,
+    QUERY_GALLERY_DUPLICATES,
+    Evaluation,
+    ModelEvaluation,
+    Scores,
+)
+from udml.model_card import ModelCard
+
+NEIGHBOURS = 10
+MAX_VIEWS = 1000
+_RANK_IMAGES = 10_000  # effective rank and spread of more hardly differ
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What is known of the test images.
+
+    Attributes:
+        rows: int64 [n], catalogue rows, ascending.
+        labels: int64 [n], class codes, -1 for no label.
+        class_names: name of each code.
+        groups: int64 [n]; images of one group are duplicates of each other.
+        roles: str [n], "both", "query" or "gallery".
+        data_version: of the data they are from.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    groups: np.ndarray
+    roles: np.ndarray
+    data_version: str
+
+
+@dataclass(frozen=True)
+class ModelVectors:
+    """One model's embeddings, unit rows.
+
+    Attributes:
+        card: of the model.
+        images: float32 [n, d], of the test images.
+        views: float32 [v, d], of the strong views.
+    """
+
+    card: ModelCard
+    images: np.ndarray
+    views: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Protocol:
+    """Who asks whom: positions among the test images, and the words for it."""
+
+    name: str
+    words: str
+    queries: np.ndarray
+    gallery: np.ndarray
+    mask_groups: bool
+
+
+def view_sources(groups: np.ndarray, seed: int) -> np.ndarray:
+    """Which test images are shown as strong views: at most 1,000, drawn at random, ascending positions.
+
+    Only the first image of each duplicate group is: of two equal pictures, neither is the right answer.
+    """
+    first = _first_of_groups(groups)
+    drawn = np.random.default_rng(seed).permutation(first)[:MAX_VIEWS]
+    return np.sort(drawn)
+
+
+def compare_models(
+    test: EvaluationSet,
+    shown: np.ndarray,
+    trained: ModelVectors,
+    frozen: ModelVectors,
+    params: config.Evaluate,
+) -> Evaluation:
+    """Score two models on the same images, with and without labels as there are.
+
+    Args:
+        test: the n images.
+        shown: int64 [v], positions of the images that the views show, from `view_sources`.
+        trained: vectors of the embedding that ships.
+        frozen: vectors of the pretrained backbone.
+        params: Ks, bootstrap samples, memory and seed.
+
+    Raises:
+        UdmlError: if there are fewer than two test images, or a model's embeddings are not finite, not
+            of unit length or collapsed.
+    """
+    if len(test.rows) < 2:
+        raise UdmlError(
+            f"{len(test.rows)} test images are too few to search among", "raise prepare.test_share"
+        )
+    protocols = _protocols(test)
+    one = _evaluate_model(test, shown, trained, protocols, params)
+    other = _evaluate_model(test, shown, frozen, protocols, params)
+    return Evaluation(test.rows, test.labels, test.class_names, one, other, _differences(one, other, params))
+
+
+def _protocols(test: EvaluationSet) -> list[_Protocol]:
+    """Those that the labels and roles allow; images without a label neither ask nor are asked."""
+    labelled = test.labels >= 0
+    everyone = np.flatnonzero(labelled)
+    asking = np.flatnonzero(labelled & (test.roles != "gallery"))
+    asked = np.flatnonzero(labelled & (test.roles != "query"))
+    classes = len(np.unique(test.labels[everyone]))
+    found = []
+    for masked, names in (
+        (True, (LEAVE_ONE_OUT, QUERY_GALLERY)),
+        (False, (LEAVE_ONE_OUT_DUPLICATES, QUERY_GALLERY_DUPLICATES)),
+    ):
+        copies = f"{classes:,} classes, duplicates {'ignored' if masked else 'counted'}, ties count as misses"
+        words = f"leave-one-out over {len(everyone):,} test images, {copies}"
+        found.append(_Protocol(names[0], words, everyone, everyone, masked))
+        if len(asking) and len(asked) and (len(asking) < len(everyone) or len(asked) < len(everyone)):
+            words = f"{len(asking):,} query images in a gallery of {len(asked):,}, {copies}"
+            found.append(_Protocol(names[1], words, asking, asked, masked))
+    return found if len(everyone) else []
+
+
+def _evaluate_model(
+    test: EvaluationSet,
+    shown: np.ndarray,
+    model: ModelVectors,
+    protocols: list[_Protocol],
+    params: config.Evaluate,
+) -> ModelEvaluation:
+    require_sound(model.images, f"the embeddings of the {model.card.kind} model")
+    origin = f"data {test.data_version}; model {model.card.model_version}; {model.card.input_px} px"
+    neighbours, similarities = nearest(model.images, NEIGHBOURS)
+    found_again = 1 / _view_ranks(test.groups, shown, model)
+    gallery = len(_first_of_groups(test.groups))
+    labelled = np.flatnonzero(test.labels >= 0)
+    scores = _all_scores(test, model.images, protocols, origin, params)
+    return ModelEvaluation(
+        card=model.card,
+        embeddings=model.images,
+        scores=scores,
+        clustering=(
+            clustering_scores(model.images[labelled], test.labels[labelled], params.seed) if scores else {}
+        ),
+        clustering_protocol=(
+            f"k-means with as many clusters as classes over {len(labelled):,} test images; {origin}"
+        ),
+        label_free=_label_free(model.images, neighbours, found_again, params),
+        label_free_protocol=(
+            f"{len(shown):,} strong views searched among {gallery:,} test images, one of each duplicate "
+            f"group, ties count as misses; the rest over {len(test.rows):,} test images; {origin}"
+        ),
+        found_again=found_again,
+        neighbours=test.rows[neighbours],
+        similarities=similarities,
+    )
+
+
+def _all_scores(
+    test: EvaluationSet,
+    embeddings: np.ndarray,
+    protocols: list[_Protocol],
+    origin: str,
+    params: config.Evaluate,
+) -> dict[str, Scores]:
+    """Scores by protocol; a protocol under which no query has anything to find is left out."""
+    without_copies = len(_first_of_groups(test.groups)) == len(test.groups)
+    scores: dict[str, Scores] = {}
+    for protocol in protocols:
+        twin = {LEAVE_ONE_OUT_DUPLICATES: LEAVE_ONE_OUT, QUERY_GALLERY_DUPLICATES: QUERY_GALLERY}.get(
+            protocol.name
+        )
+        if twin in scores and without_copies:  # the same numbers; a large test set takes minutes
+            found = scores[twin]
+        else:
+            found = _scores(test, embeddings, protocol, params)
+        if len(found.query):
+            left_out = f", {found.without_match:,} without a match left out" if found.without_match else ""
+            scores[protocol.name] = replace(found, protocol=f"{protocol.words}{left_out}; {origin}")
+    return scores
+
+
+def _scores(
+    test: EvaluationSet, embeddings: np.ndarray, protocol: _Protocol, params: config.Evaluate
+) -> Scores:
+    def part(positions: np.ndarray) -> Embedded:
+        return Embedded(embeddings[positions], test.labels[positions], test.groups[positions])
+
+    place = np.full(len(test.rows), -1, np.int64)
+    place[protocol.gallery] = np.arange(len(protocol.gallery))
+    found = score_queries(
+        part(protocol.queries),
+        part(protocol.gallery),
+        place[protocol.queries],
+        params.recall_at,
+        protocol.mask_groups,
+        params.memory_budget_mib * _MIB,
+    )
+    estimates = {
+        name: bootstrap(values, params.bootstrap_samples, params.seed)
+        for name, values in found.values.items()
+        if len(values)
+    }
+    return Scores("", estimates, protocol.queries[found.query], found.values, found.without_match)
+
+
+def _label_free(
+    embeddings: np.ndarray, neighbours: np.ndarray, found_again: np.ndarray, params: config.Evaluate
+) -> dict[str, Estimate]:
+    drawn = np.random.default_rng(params.seed).permutation(len(embeddings))[:_RANK_IMAGES]
+    sample = embeddings[np.sort(drawn)]
+    plain = {
+        "effective_rank": effective_rank(sample),
+        **spread(sample),
+        "hubness": hubness(neighbours, len(embeddings)),
+    }
+    nan = float("nan")
+    return {
+        **{
+            name: bootstrap(of(found_again), params.bootstrap_samples, params.seed)
+            for name, of in _FOUND_AGAIN.items()
+        },
+        **{name: Estimate(value, nan, nan) for name, value in plain.items()},
+    }
+
+
+_FOUND_AGAIN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "found_again_at_1": lambda reciprocal: (reciprocal == 1).astype(np.float64),
+    "found_again_mrr": lambda reciprocal: reciprocal,
+}
+
+
+def _differences(
+    trained: ModelEvaluation, frozen: ModelEvaluation, params: config.Evaluate
+) -> dict[str, dict[str, Estimate]]:
+    def paired(first: np.ndarray, second: np.ndarray) -> Estimate:
+        return paired_bootstrap(first, second, params.bootstrap_samples, params.seed)
+
+    differences = {
+        protocol: {
+            name: paired(frozen.scores[protocol].per_query[name], values)
+            for name, values in scores.per_query.items()
+        }
+        for protocol, scores in trained.scores.items()
+    }
+    differences["label_free"] = {
+        name: paired(of(frozen.found_again), of(trained.found_again)) for name, of in _FOUND_AGAIN.items()
+    }
+    return differences
+
+
+def _view_ranks(groups: np.ndarray, shown: np.ndarray, model: ModelVectors) -> np.ndarray:
+    gallery = _first_of_groups(groups)
+    return augmentation_ranks(model.views, model.images[gallery], np.searchsorted(gallery, shown))
+
+
+def _first_of_groups(groups: np.ndarray) -> np.ndarray:
+    """Positions of the first image of each group, ascending."""
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+
+def nearest(embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each image's nearest others, exactly.
+
+    Args:
+        embeddings: float32 [n, d], unit rows.
+        k: at most this many each.
+
+    Returns:
+        int64 positions and float32 cosines, both [n, min(k, n - 1)], nearest first.
+    """
+    n = len(embeddings)
+    k = min(k, n - 1)
+    vectors = np.ascontiguousarray(embeddings)
+    similarity, found = faiss.knn(vectors, vectors, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
+    others = found != np.arange(n)[:, None]
+    others[others.all(axis=1), -1] = False  # more than k copies came before the image itself
+    return found[others].reshape(n, k), similarity[others].reshape(n, k)

@@ -1,0 +1,162 @@
+"""The report's sections of numbers, from an Evaluation: with labels, and without."""
+
+from html import escape
+
+from udml.evaluation.intervals import Estimate
+from udml.evaluation.results import (
+    LEAVE_ONE_OUT,
+    LEAVE_ONE_OUT_DUPLICATES,
+    QUERY_GALLERY,
+    QUERY_GALLERY_DUPLICATES,
+    Evaluation,
+)
+from udml.report.page import Section, counted, details
+from udml.report.results import Measure, measures_table
+
+_PROTOCOL_TITLES = {
+    LEAVE_ONE_OUT: "Each test image asks all the others",
+    QUERY_GALLERY: "Query images ask gallery images",
+    LEAVE_ONE_OUT_DUPLICATES: "Each test image asks all the others, copies counted",
+    QUERY_GALLERY_DUPLICATES: "Query images ask gallery images, copies counted",
+}
+_LENIENT = (LEAVE_ONE_OUT_DUPLICATES, QUERY_GALLERY_DUPLICATES)
+
+_MEANINGS = {
+    "map_at_r": ("MAP@R", "How well the whole class is gathered in front. Higher is better."),
+    "r_precision": (
+        "R-precision",
+        "Of the R others in the class, the share among the R nearest. Higher is better.",
+    ),
+    "nmi": ("NMI", "How far k-means clusters agree with the classes. Higher is better."),
+    "ami": ("AMI", "The same, with what chance would give taken off. Higher is better."),
+}
+
+# name: title, meaning, whether a share, whether higher is better
+_LABEL_FREE = {
+    "found_again_at_1": (
+        "Found again",
+        "Share of images found first from a strongly changed view of themselves. Higher is better.",
+        True,
+        True,
+    ),
+    "found_again_mrr": (
+        "Found again, reciprocal rank",
+        "1 if found first, a half if second, a third if third; the mean. Higher is better.",
+        True,
+        True,
+    ),
+    "effective_rank": (
+        "Effective rank",
+        "How many directions the embedding uses. Higher is better; a steep fall means collapse.",
+        False,
+        True,
+    ),
+    "embedding_std": (
+        "Spread",
+        "How much embeddings differ, per dimension. Near 0 all images look the same; higher is better.",
+        False,
+        True,
+    ),
+    "mean_cosine": (
+        "Likeness of two random images",
+        "Mean cosine similarity. At 1 all images look the same to it; lower is better.",
+        False,
+        False,
+    ),
+    "hubness": (
+        "Hubness",
+        "Whether a few images turn up as everybody's neighbour: 0 is fair, above 5 is poor. Lower is better.",
+        False,
+        False,
+    ),
+}
+
+
+def main_measure(evaluation: Evaluation) -> Measure:
+    """The number of the headline: Recall@1 of the main protocol, or without labels `found_again_at_1`."""
+    if evaluation.labelled:
+        protocol = next(iter(evaluation.trained.scores))
+        return next(one for one in _scored(evaluation, protocol) if one.title == "Recall@1")
+    return next(iter(_label_free(evaluation)))
+
+
+def main_protocol(evaluation: Evaluation) -> str:
+    """How the number of the headline came about, in one line."""
+    scores = evaluation.trained.scores
+    return next(iter(scores.values())).protocol if scores else evaluation.trained.label_free_protocol
+
+
+def scores_section(evaluation: Evaluation) -> Section:
+    """One table per protocol that needs labels, then the clustering measures."""
+    parts = []
+    for name, scores in evaluation.trained.scores.items():
+        title = _PROTOCOL_TITLES.get(name, name.replace("_", " "))
+        table = measures_table(_scored(evaluation, name), scores.protocol, title) + _protocol(scores.protocol)
+        if scores.without_match:
+            left_out = counted(scores.without_match, "query", "queries")
+            table += f'<p class="note">Left out, with nothing of their class to find: {left_out}.</p>'
+        if name in _LENIENT:  # how others report it; not what this page stands on
+            parts.append(details(title, table))
+        else:
+            parts.append(f"<h3>{escape(title)}</h3>{table}")
+    if evaluation.trained.clustering:
+        protocol = evaluation.trained.clustering_protocol
+        table = measures_table(_clustered(evaluation), protocol, "Clusters against classes")
+        parts.append(f"<h3>Clusters against classes</h3>{table}{_protocol(protocol)}")
+    intro = (
+        "Frozen is the pretrained backbone as it came, trained is the embedding. Small numbers are 95 % "
+        "intervals; labels were used here only, never in training."
+    )
+    return Section("results", "Results", "Frozen backbone and trained embedding", intro, "".join(parts))
+
+
+def label_free_section(evaluation: Evaluation) -> Section:
+    """What can be said without a single label."""
+    protocol = evaluation.trained.label_free_protocol
+    table = measures_table(_label_free(evaluation), protocol, "Measures without labels")
+    intro = "These need no labels, so they exist for any data. Small numbers are 95 % intervals."
+    return Section(
+        "label-free", "Without labels", "What can be said without labels", intro, table + _protocol(protocol)
+    )
+
+
+def _scored(evaluation: Evaluation, protocol: str) -> list[Measure]:
+    frozen, trained = evaluation.frozen.scores[protocol], evaluation.trained.scores[protocol]
+    changes = evaluation.differences.get(protocol, {})
+    return [
+        Measure(*_title(name), frozen.estimates[name], estimate, changes.get(name))
+        for name, estimate in trained.estimates.items()
+    ]
+
+
+def _title(name: str) -> tuple[str, str]:
+    if name in _MEANINGS:
+        return _MEANINGS[name]
+    k = name.removeprefix("recall_at_")
+    if k == "1":
+        return "Recall@1", "The nearest image is of the right class. Higher is better."
+    return f"Recall@{k}", f"Among the {k} nearest is one of the right class. Higher is better."
+
+
+def _clustered(evaluation: Evaluation) -> list[Measure]:
+    nan = float("nan")
+    frozen, trained = evaluation.frozen.clustering, evaluation.trained.clustering
+    return [
+        Measure(*_title(name), Estimate(frozen[name], nan, nan), Estimate(value, nan, nan))
+        for name, value in trained.items()
+    ]
+
+
+def _label_free(evaluation: Evaluation) -> list[Measure]:
+    frozen, trained = evaluation.frozen.label_free, evaluation.trained.label_free
+    changes = evaluation.differences.get("label_free", {})
+    measures = []
+    for name, (title, meaning, share, higher) in _LABEL_FREE.items():
+        if name in trained:
+            change = changes.get(name)
+            measures.append(Measure(title, meaning, frozen[name], trained[name], change, share, higher))
+    return measures
+
+
+def _protocol(protocol: str) -> str:
+    return f'<p class="protocol">Protocol: {escape(protocol)}</p>'

@@ -1,1 +1,0 @@
-"""From vectors to neighbours, and from neighbours to honest numbers. No torch."""

@@ -1,0 +1,1 @@
+"""Vectors of images, an index of them, and its stage."""

@@ -1,0 +1,221 @@
+"""A built index, opened to be searched: memory-mapped, and only with the model that it was made by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import faiss
+import numpy as np
+
+from udml.errors import UdmlError
+from udml.files import read_json
+from udml.model_card import ModelCard
+
+INDEX_FILE = "index.faiss"
+INFO_FILE = "index.json"
+REFERENCE_FILE = "reference.parquet"  # see udml.search.reference, which needs pandas
+VECTORS_FILE = "vectors.npy"
+_REBUILD = "build the index again with `dvc repro index`"
+_CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What stands in index.json.
+
+    Attributes:
+        model_version: of the model that made the vectors.
+        data_version: of the images in the index.
+        kind: "flat", "hnsw" or "ivf".
+        dim: length of a vector.
+        count: images in the index.
+        recall_at_10: share of the exact ten nearest that are found, 0..1; 1 for flat.
+        search_parameters: "efSearch" or "nprobe", chosen to reach that recall; empty for flat.
+        no_match_below: a query whose nearest image is less similar has no match, -1..1; None where the
+            images were too few to tell.
+        no_match_error: share of new pictures of the collection's kind that may be so by mistake, 0..1.
+        additions_revision: of the additions that are folded in; 0 where there are none.
+    """
+
+    model_version: str
+    data_version: str
+    kind: str
+    dim: int
+    count: int
+    recall_at_10: float
+    search_parameters: Mapping[str, int]
+    no_match_below: float | None = None
+    no_match_error: float = 0.0
+    additions_revision: int = 0
+
+
+class Rows(Protocol):
+    """Vectors by position: an array, memory-mapped perhaps, or something that is asked like one."""
+
+    def __getitem__(self, positions: Any) -> np.ndarray:
+        """float32 [len(positions), d]."""
+        ...
+
+
+@dataclass(frozen=True)
+class GalleryIndex:
+    """An open index.
+
+    Attributes:
+        info: what index.json says.
+        ids: int64 [count], the image_id at each position.
+        faiss_index: the memory-mapped IndexIDMap2.
+        base: what it wraps; finds positions instead of ids.
+        exact: float32 [count, dim], memory-mapped, for kind ivf, whose FAISS file holds bytes; else None.
+    """
+
+    info: IndexInfo
+    ids: np.ndarray
+    faiss_index: Any
+    base: Any
+    exact: np.ndarray | None = None
+
+
+def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
+    """Open an index, memory-mapped, for queries embedded by the model of `card`.
+
+    Raises:
+        UdmlError: if there is none, it is damaged, or another model made it: distances between
+            vectors of two models mean nothing.
+    """
+    info = _read_info(directory)
+    if info.model_version != card.model_version:
+        raise UdmlError(
+            f"the index at {directory} was made by model {info.model_version}, the queries come from "
+            f"model {card.model_version}",
+            _REBUILD,
+        )
+    # FAISS has one way of mapping inverted lists and another for everything else.
+    flag = faiss.IO_FLAG_MMAP if info.kind == "ivf" else faiss.IO_FLAG_MMAP_IFC
+    try:
+        opened = faiss.read_index(str(directory / INDEX_FILE), flag)
+    except RuntimeError as error:
+        raise UdmlError(f"{directory / INDEX_FILE} cannot be read: {error}", _REBUILD) from error
+    if not isinstance(opened, faiss.IndexIDMap2):
+        raise UdmlError(f"{directory / INDEX_FILE} is not an index of udml", _REBUILD)
+    if (opened.d, opened.ntotal) != (info.dim, info.count) or info.dim != card.embedding_dim:
+        raise UdmlError(
+            f"the index at {directory} holds {opened.ntotal} vectors of length {opened.d}; expected are "
+            f"{info.count} of length {card.embedding_dim}",
+            _REBUILD,
+        )
+    base: Any = faiss.downcast_index(opened.index)
+    if info.kind == "ivf":
+        # By default every query starts 32 threads that touch its pages, for nothing once they are cached.
+        lists: Any = faiss.downcast_InvertedLists(base.invlists)
+        lists.prefetch_nthread = 0
+    ids = faiss.vector_to_array(opened.id_map)
+    exact = _open_vectors(directory, info) if info.kind == "ivf" else None
+    return GalleryIndex(info, ids, opened, base, exact)
+
+
+def _open_vectors(directory: Path, info: IndexInfo) -> np.ndarray:
+    path = directory / VECTORS_FILE
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise UdmlError(f"{path} cannot be read: {error}", _REBUILD) from error
+    if vectors.shape != (info.count, info.dim) or vectors.dtype != np.float32:
+        raise UdmlError(
+            f"{path} holds {vectors.dtype} {vectors.shape}; expected are float32 {(info.count, info.dim)}",
+            _REBUILD,
+        )
+    return vectors
+
+
+def _read_info(directory: Path) -> IndexInfo:
+    path = directory / INFO_FILE
+    if not path.exists() or not (directory / INDEX_FILE).exists():
+        raise UdmlError(f"no index at {directory}", "run `dvc repro index` first")
+    try:
+        return IndexInfo(**read_json(path))
+    except (TypeError, ValueError) as error:
+        raise UdmlError(f"{path} is damaged: {error}", _REBUILD) from error
+
+
+def search(index: GalleryIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of each query, best first; fewer only where the index holds fewer.
+
+    Args:
+        index: an open index.
+        queries: float32 [n, d], unit rows.
+        k: at least 1.
+
+    Returns:
+        Cosine similarities float32 [n, min(k, count)] and image_ids int64 of the same shape.
+
+    Raises:
+        UdmlError: if the queries are not finite or of another length than the index's vectors.
+    """
+    if queries.ndim != 2 or queries.shape[1] != index.info.dim or not np.isfinite(queries).all():
+        raise UdmlError(
+            f"queries {queries.shape} do not fit an index of vectors of {index.info.dim} finite numbers",
+            "embed them with the model that made the index",
+        )
+    similarity, positions = search_base(index.base, queries, min(k, index.info.count), index.exact)
+    return similarity, index.ids[positions]
+
+
+def search_base(
+    base: Any, queries: np.ndarray, k: int, exact: "Rows | None" = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search a FAISS index without ids: similarities and positions, [n, k], best first; k at most its size.
+
+    An approximate search that comes back with fewer than k (FAISS then fills up with -1) is done
+    again exactly, so that there are always k.
+
+    Args:
+        base: the index.
+        queries: float32 [n, d].
+        k: at least 1.
+        exact: where the index holds its vectors in bytes, the vectors themselves: more are found than
+            asked for, and ranked by these.
+    """
+    queries = np.ascontiguousarray(queries, np.float32)
+    wanted = k if exact is None else min(base.ntotal, _CANDIDATES * k)
+    similarity, positions = base.search(queries, wanted)
+    short = np.flatnonzero((positions < 0).any(axis=1))
+    if len(short):
+        similarity[short], positions[short] = _search_exactly(base, queries[short], wanted)
+    if exact is None:
+        return similarity, positions
+    for row, query in enumerate(queries):
+        similarity[row] = exact[positions[row]] @ query
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(positions, best, axis=1)
+
+
+def _search_exactly(base: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    base = faiss.downcast_index(base)
+    if isinstance(base, faiss.IndexIVF):
+        every_list = faiss.IVFSearchParameters()
+        every_list.nprobe = base.nlist
+        return base.search(queries, k, params=every_list)
+    return faiss.downcast_index(base.storage).search(queries, k)
+
+
+def vectors_of(index: GalleryIndex, image_ids: np.ndarray) -> np.ndarray:
+    """The stored vectors of these images, float32 [n, d], in the order asked for.
+
+    Raises:
+        UdmlError: if the index lacks one of them.
+    """
+    order = np.argsort(index.ids)
+    at = np.minimum(np.searchsorted(index.ids, image_ids, sorter=order), len(order) - 1)
+    positions = order[at]
+    missing = np.flatnonzero(index.ids[positions] != image_ids)
+    if len(missing):
+        first = image_ids[missing[0]]
+        raise UdmlError(f"{len(missing)} images are not in the index, the first has id {first}", _REBUILD)
+    return index.base.reconstruct_batch(positions) if index.exact is None else index.exact[positions]
+
+
+def vector_at(index: GalleryIndex, position: int) -> np.ndarray:
+    """The stored vector at a position, float32 [d]."""
+    return index.base.reconstruct(position) if index.exact is None else np.array(index.exact[position])

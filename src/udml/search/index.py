@@ -1,0 +1,92 @@
+"""The index stage: embed every image with the model that ships, and build what is searched.
+
+Approximate kinds are tuned with strongly changed views of indexed images, embedded like any query:
+indexed vectors themselves would be found too easily.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from udml import config
+from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
+from udml.errors import UdmlError
+from udml.evaluation.labelfree import strong_view
+from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, sha256_file
+from udml.search.build import ChunkRows, build, exact_rows, kind_for, write_index
+from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
+from udml.search.gallery import IndexInfo
+from udml.search.items import IndexedItem
+from udml.search.no_match import nearest_others, spread_rows, threshold_at
+from udml.search.reference import write_reference
+
+_VIEWS_SEED = 0
+_ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset")
+
+
+def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> None:
+    """Write index.faiss, index.json, items.sqlite and reference.parquet to `out`.
+
+    Every catalogue row is indexed, whatever its split: people search all their pictures. Ids are the
+    catalogue's image_ids. Embeddings survive a kill; the same inputs give the same index.
+
+    Args:
+        exported: what the export stage wrote.
+        prepared: what the prepare stage wrote.
+        out: replaced as a whole.
+        params: sizes at which the kind of index changes, the recall demanded, the reference's size.
+
+    Raises:
+        UdmlError: if an input is missing or broken, or the recall demanded cannot be reached.
+    """
+    catalog = read_catalog(prepared)
+    if catalog.empty:
+        raise UdmlError("the catalogue has no images to index", "import pictures that can be decoded")
+    store = open_store(prepared, catalog)
+    model = exported / "model.onnx"
+    embedder = Embedder(model)
+    scratch = scratch_directory(
+        "index", fingerprint(sha256_file(model), sha256_file(prepared / CATALOG_FILE), CHUNK_ROWS)
+    )
+    chunks = list(embed_store_resumably(embedder, store, np.arange(len(catalog)), scratch, "index"))
+    kind = kind_for(len(catalog), params)
+    views = _strong_views(embedder, store, params.recall_queries) if kind != "flat" else None
+    ids = catalog["image_id"].to_numpy().astype(np.int64)
+    built, tuning, recall = build(chunks, ids, kind, views, params.min_recall_at_10)
+    rows = spread_rows(len(catalog))
+    groups = catalog["group"].to_numpy()
+    nearest = nearest_others(built.index, ChunkRows(chunks)[rows], groups, rows, exact_rows(kind, chunks))
+    info = IndexInfo(
+        model_version=embedder.card.model_version,
+        data_version=read_json(prepared / SUMMARY_FILE)["data_version"],
+        kind=kind,
+        dim=embedder.card.embedding_dim,
+        count=len(catalog),
+        recall_at_10=recall,
+        search_parameters=tuning,
+        no_match_below=threshold_at(nearest, params.no_match_error),
+        no_match_error=params.no_match_error,
+    )
+    with atomic_directory(out) as unfinished:
+        write_index(unfinished, built, chunks, info, _items(catalog))
+        write_reference(unfinished, catalog, store, params.reference_images)
+    shutil.rmtree(scratch)
+
+
+def _strong_views(embedder: Embedder, store: ImageStore, count: int) -> np.ndarray:
+    """Embeddings of strongly changed views of images spread evenly over the store: float32 [count, d]."""
+    rng = np.random.default_rng(_VIEWS_SEED)
+    rows = np.unique(np.linspace(0, len(store) - 1, count).round().astype(np.int64))
+    return embedder.embed([strong_view(store[int(row)], rng) for row in rows])
+
+
+def _items(catalog: pd.DataFrame) -> Iterator[IndexedItem]:
+    columns = [catalog[name].tolist() for name in _ITEM_COLUMNS]
+    for position, (image_id, source, label, sha256, size_bytes, *place) in enumerate(
+        zip(*columns, strict=True)
+    ):
+        named = label if isinstance(label, str) else None  # a missing one is NaN to pandas
+        yield IndexedItem(image_id, source, named, sha256, size_bytes, position, *place)

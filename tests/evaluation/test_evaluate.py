@@ -1,0 +1,155 @@
+import csv
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from tests.fixtures.fakes import fake_rounds, write_prepared, write_trained
+from tests.fixtures.models import pictures, tiny_card, write_model
+from udml import paths
+from udml.config import load_params
+from udml.data.catalog import SUMMARY_FILE
+from udml.errors import UdmlError
+from udml.evaluation.evaluate import evaluate_workspace, read_test_set
+from udml.files import write_json
+from udml.search import embedder as embedder_module
+from udml.search.embedder import Embedder
+from udml.search.index import index
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+TRAIN, TEST, CLASSES = 24, 36, 6
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """Everything that stands before evaluate; the trained model sees colour, the frozen one is noise."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(labelled=True):
+        images = pictures(TRAIN + TEST, classes=CLASSES)
+        labels = [f"class {row % CLASSES}" if labelled else None for row in range(TRAIN + TEST)]
+        splits = ["train"] * TRAIN + ["test"] * TEST
+        write_prepared(paths.PREPARED, images, labels, splits)
+        write_json(paths.PREPARED / SUMMARY_FILE, {"data_version": "a" * 16})
+        write_trained(
+            paths.TRAINED, np.arange(TRAIN) % 3, np.linspace(0.5, 1, TRAIN), fake_rounds(3, labelled)
+        )
+        write_model(paths.MODEL, tiny_card())
+        write_json(paths.EXPORTED / "parity.json", {"quantization": {"verdict": "float32 ships"}})
+        write_model(paths.EXPORTED / "frozen.onnx", tiny_card("frozen", model_version="b" * 16), seed=5)
+        params = asdict(replace(PARAMS, evaluate=replace(PARAMS.evaluate, bootstrap_samples=50)))
+        params["evaluate"]["recall_at"] = list(params["evaluate"]["recall_at"])
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, PARAMS.index)
+        return images
+
+    return make
+
+
+def test_writes_metrics_plots_and_report_and_says_where(workspace, capsys):
+    workspace()
+    evaluate_workspace()
+    printed = capsys.readouterr().out
+    metrics = json.loads(paths.METRICS.read_text())
+    recall = metrics["trained"]["leave_one_out"]["recall_at_1"]
+    assert f"{100 * recall:.1f}" in printed
+    assert metrics["ratio"]["map_at_r"] == pytest.approx(
+        metrics["trained"]["leave_one_out"]["map_at_r"] / metrics["frozen"]["leave_one_out"]["map_at_r"]
+    )
+    assert metrics["difference"]["map_at_r_low"] <= metrics["difference"]["map_at_r"]
+    assert "leave-one-out over 36 test images" in metrics["trained"]["leave_one_out"]["protocol"]
+    assert str(paths.REPORT / "index.html") in printed
+    assert (paths.REPORT / "index.html").exists()
+    command = printed.strip().splitlines()[-1].split("udml search ")[1]
+    assert Image.open(command).size[0] > 0
+    for line in ("frozen backbone", "Recall@1", "MAP@R", "NMI", "Effective rank"):
+        assert line in printed
+
+
+def test_the_plots_hold_the_numbers_of_the_metrics(workspace):
+    workspace()
+    evaluate_workspace()
+    metrics = json.loads(paths.METRICS.read_text())
+    recalls = pd.read_csv(paths.PLOTS / "recall_at_k.csv")
+    assert recalls["k"].tolist() == list(PARAMS.evaluate.recall_at)
+    for kind in ("frozen", "trained"):
+        expected = [metrics[kind]["leave_one_out"][f"recall_at_{k}"] for k in recalls["k"]]
+        assert recalls[kind].tolist() == pytest.approx(expected)
+    scores = pd.read_csv(paths.PLOTS / "scores.csv")
+    assert scores["words"].notna().all()
+    for row in scores.itertuples():
+        assert metrics[row.model][row.protocol][row.metric] == pytest.approx(row.value)
+    shares = scores[scores["metric"].str.startswith("recall")]
+    assert ((shares["low"] <= shares["value"]) & (shares["value"] <= shares["high"])).all()
+
+
+def test_without_labels_there_are_numbers_and_a_report_all_the_same(workspace, capsys):
+    workspace(labelled=False)
+    evaluate_workspace()
+    metrics = json.loads(paths.METRICS.read_text())
+    assert list(metrics["trained"]) == ["label_free"]
+    assert set(metrics["ratio"]) <= {"found_again_at_1", "found_again_mrr"}
+    assert "Found again" in capsys.readouterr().out
+    with (paths.PLOTS / "recall_at_k.csv").open() as file:
+        assert list(csv.reader(file)) == [["k", "frozen", "trained"]]
+
+
+def test_what_is_scored_comes_out_of_the_shipped_index(workspace):
+    workspace()
+    shutil.rmtree(paths.INDEXED)
+    with pytest.raises(UdmlError, match="no index at"):
+        evaluate_workspace()
+    write_model(paths.MODEL, tiny_card(model_version="c" * 16))
+    index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, PARAMS.index)
+    write_model(paths.MODEL, tiny_card())
+    with pytest.raises(UdmlError, match="was made by model c"):
+        evaluate_workspace()
+
+
+def test_an_index_of_other_data_is_refused(workspace):
+    workspace()
+    write_json(paths.PREPARED / SUMMARY_FILE, {"data_version": "e" * 16})
+    with pytest.raises(UdmlError, match="the index is of data a"):
+        evaluate_workspace()
+
+
+def test_a_killed_run_gives_the_same_numbers(workspace, monkeypatch):
+    workspace()
+    monkeypatch.setattr(embedder_module, "CHUNK_ROWS", 10)
+    evaluate_workspace()
+    whole = paths.METRICS.read_bytes()
+    embed, calls = Embedder.embed, []
+
+    def die_once(self, images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return embed(self, images)
+
+    monkeypatch.setattr(Embedder, "embed", die_once)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_workspace()
+    evaluate_workspace()
+    assert calls.count(10) == 4  # 36 images: two chunks, the one that died, and its repetition
+    assert paths.METRICS.read_bytes() == whole
+
+
+def test_codes_of_labels_follow_the_alphabet():
+    catalog = pd.DataFrame(
+        {
+            "split": ["test", "train", "test", "test"],
+            "label": ["b", "z", None, "a"],
+            "group": [1, 2, 3, 4],
+            "role": ["both"] * 4,
+        }
+    )
+    test = read_test_set(catalog, "v")
+    assert test.rows.tolist() == [0, 2, 3]
+    assert test.labels.tolist() == [1, -1, 0]
+    assert test.class_names == ("a", "b")

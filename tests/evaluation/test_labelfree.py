@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fixtures.vectors import unit
+from udml.evaluation.labelfree import augmentation_retrieval, effective_rank, hubness, spread, strong_view
+
+
+def test_strong_view_is_a_smaller_picture_and_depends_on_the_seed_alone() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    first = strong_view(image, np.random.default_rng(5))
+    again = strong_view(image, np.random.default_rng(5))
+    other = strong_view(image, np.random.default_rng(6))
+    assert first.dtype == np.uint8
+    assert first.shape[2] == 3
+    assert first.shape[0] * first.shape[1] < 60 * 90
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
+def test_strong_view_never_fails_on_tiny_pictures(height: int, width: int, seed: int) -> None:
+    view = strong_view(np.zeros((height, width, 3), np.uint8), np.random.default_rng(seed))
+    assert 1 <= view.shape[0] <= height
+    assert 1 <= view.shape[1] <= width
+
+
+def test_augmentation_retrieval_against_a_slow_reference() -> None:
+    rng = np.random.default_rng(1)
+    gallery = unit(rng.normal(size=(700, 16)))
+    positive = rng.permutation(700)[:400]
+    views = unit(gallery[positive] + 0.3 * rng.normal(size=(400, 16)))
+    ranks = []
+    for view, own in zip(views, positive, strict=True):
+        similarity = gallery @ view
+        ranks.append(1 + sum(s >= similarity[own] for i, s in enumerate(similarity) if i != own))
+    found = augmentation_retrieval(views, gallery, positive)
+    assert found["r1"] == pytest.approx(np.mean(np.array(ranks) == 1))
+    assert found["mrr"] == pytest.approx(np.mean(1 / np.array(ranks)))
+    resampled = [np.mean(1 / rng.choice(ranks, len(ranks))) for _ in range(2000)]
+    assert found["mrr_error"] == pytest.approx(np.std(resampled), rel=0.1)
+
+
+def test_a_collapsed_embedding_scores_nothing() -> None:
+    same = unit(np.ones((50, 8)))
+    assert augmentation_retrieval(same, same, np.arange(50))["r1"] == 0.0
+    assert effective_rank(same) == pytest.approx(1.0, abs=1e-4)
+    assert spread(same)["embedding_std"] == pytest.approx(0.0, abs=1e-6)
+    assert spread(same)["mean_cosine"] == pytest.approx(1.0)
+
+
+def test_effective_rank_of_known_matrices() -> None:
+    assert effective_rank(np.eye(7, dtype=np.float32)) == pytest.approx(7.0)
+    two = np.repeat(np.eye(2, 5, dtype=np.float32), 10, axis=0)
+    assert effective_rank(two) == pytest.approx(2.0)
+
+
+def test_mean_cosine_is_the_mean_over_pairs() -> None:
+    e = unit(np.random.default_rng(2).normal(size=(9, 4)) + 0.5)
+    pairs = [float(e[i] @ e[j]) for i in range(9) for j in range(9) if i != j]
+    assert spread(e)["mean_cosine"] == pytest.approx(np.mean(pairs), abs=1e-6)
+
+
+def test_hubness_is_zero_when_fair_and_large_with_one_hub() -> None:
+    assert hubness(np.arange(10)[:, None], 10) == 0.0
+    assert hubness(np.zeros((100, 1), np.int64), 100) > 9

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from udml.config import Train
-from udml.learning.backbone import create_backbone
-from udml.learning.batches import draw_batch, members_by_cluster, rotation_positions
-from udml.learning.network import ROTATIONS, Network
+from udml.learning.loop.batches import draw_batch, members_by_cluster, rotation_positions
+from udml.learning.model.backbone import create_backbone
+from udml.learning.model.network import ROTATIONS, Network
 from udml.machine import usable_cores
 
 CLUSTERS = 100

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.contenders import alternate, machine, ratios, report, spread
 from benchmarks.evaluate import make
 from udml.config import load_params
-from udml.learning.pseudo_labels import cluster
+from udml.learning.labels.pseudo_labels import cluster
 
 IMAGES, CLUSTERS = 59_551, 10_000
 DRIFT = 0.02  # length by which vectors move between two rounds

@@ -25,7 +25,7 @@ import numpy as np
 
 from udml.config import Params, load_params
 from udml.data.catalog import open_store, read_catalog
-from udml.data.importing import import_data
+from udml.data.importing.importer import import_data
 from udml.data.prepare import prepare
 from udml.evaluation.metrics import Embedded, score_queries
 from udml.export.export import FROZEN_FILE, MODEL_FILE, export

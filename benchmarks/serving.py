@@ -26,7 +26,7 @@ from benchmarks import serving_trials as trials
 from benchmarks.serving_speed import BATCH, compare, lines
 from udml.machine import usable_cores
 from udml.registry import store
-from udml.serving.pictures import to_jpeg
+from udml.serving.engine.pictures import to_jpeg
 
 TRIALS = ("speed", "overload", "switches", "malformed", "kills")
 

@@ -14,7 +14,7 @@ from udml.data.shards import ShardWriter
 from udml.export.export import model_card
 from udml.export.graph import export_network
 from udml.files import write_json
-from udml.learning.network import ModelSpec, Network, load
+from udml.learning.model.network import ModelSpec, Network, load
 from udml.pixels import decode
 from udml.registry import store
 from udml.registry.bundle import Sources

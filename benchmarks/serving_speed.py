@@ -17,8 +17,8 @@ import torch
 from benchmarks.serving_client import serving
 from benchmarks.serving_trials import PATIENT, search, throughput
 from udml import Searcher
-from udml.learning.network import ModelSpec, Network
-from udml.learning.preprocess import preprocess
+from udml.learning.model.network import ModelSpec, Network
+from udml.learning.model.preprocess import preprocess
 from udml.machine import usable_cores
 
 BATCH = 32

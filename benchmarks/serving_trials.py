@@ -20,7 +20,7 @@ from benchmarks.serving_client import Reply, Request, Served, at_a_rate, connect
 from udml import Searcher
 from udml.data.identity import image_id
 from udml.registry import store
-from udml.serving.switching import POLL_SECONDS
+from udml.serving.service.switching import POLL_SECONDS
 
 Found = list[tuple[str, float]]  # id and similarity, best first
 _TOLERANCE = 5e-4  # of a similarity: a batch is summed in another order than a lone image

@@ -33,16 +33,16 @@ from benchmarks.contenders import machine, spread
 from benchmarks.grocery import STEPS, STORE_PX
 from udml.config import LOSS_SETTINGS, Params, Train, load_params
 from udml.data.catalog import open_store, read_catalog
-from udml.data.importing import import_data
+from udml.data.importing.importer import import_data
 from udml.data.prepare import prepare
 from udml.evaluation.metrics import Embedded, score_queries
-from udml.learning import fit
-from udml.learning.head import finish_head
-from udml.learning.network import Network, start_network
-from udml.learning.run import Run, start_run
-from udml.learning.steps import take_steps
+from udml.learning.loop import fit
+from udml.learning.loop.run import Run, start_run
+from udml.learning.loop.steps import take_steps
+from udml.learning.model.head import finish_head
+from udml.learning.model.network import Network, start_network
 from udml.learning.train import load_training_set
-from udml.learning.views import fixed_view
+from udml.learning.views.training import fixed_view
 from udml.machine import keep_freed_memory
 
 INPUT_PX = 96

@@ -28,10 +28,10 @@ from torch import nn
 from benchmarks.contenders import spread
 from benchmarks.train import our_start
 from udml.config import load_params
-from udml.learning.batches import members_by_cluster
-from udml.learning.replay import Replay
-from udml.learning.run import Run
-from udml.learning.steps import make_batch, take_steps
+from udml.learning.loop.batches import members_by_cluster
+from udml.learning.loop.replay import Replay
+from udml.learning.loop.run import Run
+from udml.learning.loop.steps import make_batch, take_steps
 from udml.machine import keep_freed_memory, usable_cores
 
 MATRIX_SIDE = 8192

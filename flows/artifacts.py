@@ -8,7 +8,7 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
-from udml.data.validate import RESULT_FILE
+from udml.data.validation.validate import RESULT_FILE
 from udml.files import read_json
 from udml.registry.challenge import Challenge
 

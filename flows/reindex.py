@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prefect import flow, task
 
-from udml.serving import index_commands
+from udml.serving.engine import index_commands
 
 TIMEOUT_SECONDS = 24 * 3600
 MIN_SHARE = 0.1  # an overlay is searched exactly: a tenth of the index costs about as much as the index

@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
         "udml.evaluation.evaluate",
         "udml.search.index",
         "udml.monitor.monitor",
-        "udml.serving.engine",
+        "udml.serving.engine.searcher",
     ],
 )
 def test_what_searches_and_scores_never_imports_torch(module: str) -> None:

@@ -15,7 +15,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from udml.errors import UdmlError
-    from udml.serving.engine import Hit, Searcher
+    from udml.serving.engine.searcher import Hit, Searcher
 
 __all__ = ["Hit", "Searcher", "UdmlError", "__version__"]
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: `udml --help` needs none of it."""
     if name in ("Hit", "Searcher"):
-        from udml.serving import engine
+        from udml.serving.engine import searcher as engine
 
         return getattr(engine, name)
     if name == "UdmlError":

@@ -20,8 +20,8 @@ from udml.errors import UdmlError
 from udml.export import export as stage
 from udml.export import graph
 from udml.export.graph import INPUT
-from udml.learning.backbone import OFFLINE_BACKBONE, Backbone, create_backbone
-from udml.learning.network import ModelSpec, create_network, save
+from udml.learning.model.backbone import OFFLINE_BACKBONE, Backbone, create_backbone
+from udml.learning.model.network import ModelSpec, create_network, save
 from udml.model_card import read_model_card
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
@@ -115,7 +115,7 @@ def tiny_backbone(name: str, pretrained: bool) -> Backbone:
 @pytest.fixture
 def tiny(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The same images with a network that exports in a second."""
-    monkeypatch.setattr("udml.learning.network.create_backbone", tiny_backbone)
+    monkeypatch.setattr("udml.learning.model.network.create_backbone", tiny_backbone)
     monkeypatch.setattr(stage, "create_backbone", tiny_backbone)
     save(tmp_path / "trained", create_network(SPEC, pretrained=False).state_dict(), SPEC)
     return (tmp_path / "trained", *workspace[1:])

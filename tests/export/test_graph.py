@@ -15,7 +15,7 @@ from torch import nn
 
 from udml.errors import UdmlError
 from udml.export.graph import INPUT, OUTPUT, export_network, preprocessing_model, preprocessing_of
-from udml.learning.preprocess import preprocess
+from udml.learning.model.preprocess import preprocess
 from udml.model_card import ModelCard, read_model_card
 
 MEAN, STD = (120.0, 127.0, 131.0), (60.0, 64.0, 70.0)

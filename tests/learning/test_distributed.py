@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import ROOT
-from udml.learning.checkpoint import SHIPPED_FILE
+from udml.learning.loop.checkpoint import SHIPPED_FILE
 
 WORKER = ROOT / "tests" / "learning" / "ddp_worker.py"
 

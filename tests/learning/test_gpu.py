@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.learning.tiny import tiny_data, tiny_fit, tiny_params
-from udml.learning import run as run_module
-from udml.learning import steps as steps_module
-from udml.learning.device_views import resident_views, upload
-from udml.learning.replay import Replay
-from udml.learning.views import Variation, draw_all
+from udml.learning.loop import run as run_module
+from udml.learning.loop import steps as steps_module
+from udml.learning.loop.replay import Replay
+from udml.learning.views.device import resident_views, upload
+from udml.learning.views.training import Variation, draw_all
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 

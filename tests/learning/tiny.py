@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from udml.config import Train, load_params
-from udml.learning.fit import fit
-from udml.learning.network import Network, start_network
-from udml.learning.run import TrainingSet
+from udml.learning.loop.fit import fit
+from udml.learning.loop.run import TrainingSet
+from udml.learning.model.network import Network, start_network
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIDE = 32

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving.live import make_version
-from tests.serving.service import BASE
+from tests.serving.small_service import BASE
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ import urllib.request
 import pytest
 from benchmarks.serving_client import serving
 
-from tests.serving.service import BASE
+from tests.serving.small_service import BASE
 from tests.test_cli import imported_by
 from udml.cli import main
 from udml.errors import UdmlError
-from udml.serving.settings import Settings
+from udml.serving.service.settings import Settings
 
 
 def test_the_service_imports_no_training_code():
-    loaded = imported_by("import udml.serving.app, udml.serving.serve")
+    loaded = imported_by("import udml.serving.http.app, udml.serving.serve")
     assert loaded.isdisjoint({"torch", "dvc", "prefect", "pandas", "sklearn", "great_expectations"})
 
 

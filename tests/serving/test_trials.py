@@ -10,7 +10,7 @@ from benchmarks import serving_trials as trials
 from benchmarks.serving_client import Connection, serving
 
 from tests.serving.live import make_version, png
-from tests.serving.service import BASE
+from tests.serving.small_service import BASE
 
 QUERIES = [data for _, data, _ in BASE[:12]]
 

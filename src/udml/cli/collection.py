@@ -22,7 +22,7 @@ def add_index_actions(command: argparse.ArgumentParser) -> None:
 
 
 def _change_index(options: argparse.Namespace) -> None:
-    from udml.serving import index_commands
+    from udml.serving.engine import index_commands
 
     match options.action:
         case "add":

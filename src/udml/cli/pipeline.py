@@ -30,7 +30,7 @@ def _add_data(commands: Commands) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from udml.data.importing import import_data
+    from udml.data.importing.importer import import_data
 
     sample = options.source == "places" and options.layout in (None, "places")
     source = None if sample else Path(options.source)
@@ -39,7 +39,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _ensure(options: argparse.Namespace) -> None:
-    from udml.data.importing import ensure_data
+    from udml.data.importing.importer import ensure_data
 
     print(ensure_data(paths.DATA))
 
@@ -74,7 +74,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _validate(options: argparse.Namespace) -> None:
     from udml.config import load_params
-    from udml.data.validate import validate
+    from udml.data.validation.validate import validate
 
     validate(paths.PREPARED, paths.VALIDATED, load_params().validate)
 

@@ -14,7 +14,7 @@ def add_service(commands: Commands) -> None:
 
 
 def _add_serve(commands: Commands) -> None:
-    from udml.serving.settings import Settings
+    from udml.serving.service.settings import Settings
 
     default = Settings()
     text = "serve the champion: an HTTP API and a web page to search with"
@@ -61,7 +61,7 @@ def _add_serve(commands: Commands) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     from udml.serving.serve import serve
-    from udml.serving.settings import Settings
+    from udml.serving.service.settings import Settings
 
     settings = Settings(
         host=options.host,
@@ -92,7 +92,7 @@ def _add_keys(commands: Commands) -> None:
 
 
 def _keys(options: argparse.Namespace) -> None:
-    from udml.serving import keys
+    from udml.serving.http import keys
 
     match options.action:
         case "add":

@@ -12,7 +12,7 @@ from udml.errors import UdmlError
 
 if TYPE_CHECKING:
     from udml.search.embedder import EmbeddedFiles, FileProblem
-    from udml.serving.engine import Searcher
+    from udml.serving.engine.searcher import Searcher
 
 
 def add_uses(commands: Commands) -> None:
@@ -64,7 +64,7 @@ def _add_version_argument(command: argparse.ArgumentParser) -> None:
 
 def _searcher(options: argparse.Namespace) -> "Searcher":
     from udml.registry.store import version_directory
-    from udml.serving.engine import Searcher, open_workspace
+    from udml.serving.engine.searcher import Searcher, open_workspace
 
     if options.version:
         return Searcher.open(version_directory(paths.MODELS, options.version))
@@ -73,7 +73,7 @@ def _searcher(options: argparse.Namespace) -> "Searcher":
 
 def _search(options: argparse.Namespace) -> None:
     from udml.files import atomic_path, image_files
-    from udml.serving.search_page import strip_jpeg
+    from udml.serving.engine.search_page import strip_jpeg
 
     queries = image_files(options.paths)
     if options.picture and len(queries) != 1:
@@ -103,7 +103,7 @@ def _add_report(commands: Commands) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from udml.files import image_files
-    from udml.serving.search_page import write_search_page
+    from udml.serving.engine.search_page import write_search_page
 
     searcher = _searcher(options)
     embedded = searcher.embed(image_files(options.paths))

@@ -27,9 +27,9 @@ from udml.export.graph import INPUT, export_network, preprocessing_of
 from udml.export.parity import Embed, Parity, compare, largest_pixel_difference
 from udml.export.quantize import as_json, quantize_if_it_pays
 from udml.files import atomic_directory, write_json
-from udml.learning.backbone import create_backbone
-from udml.learning.network import ModelSpec, load
-from udml.learning.preprocess import crop_share_steps, preprocess
+from udml.learning.model.backbone import create_backbone
+from udml.learning.model.network import ModelSpec, load
+from udml.learning.model.preprocess import crop_share_steps, preprocess
 from udml.machine import usable_cores
 from udml.model_card import ModelCard
 from udml.pixels import decode

@@ -2,7 +2,7 @@
 
 The preprocessing half is written by hand because PyTorch's exporter leaves `exclude_outside` off on
 antialiased resizes, which moves pixels near the edges by up to 17 grey levels. It mirrors
-`udml.learning.preprocess` step by step, in whole numbers where that rounds.
+`udml.learning.model.preprocess` step by step, in whole numbers where that rounds.
 
 Shapes: N images of a batch (equal size), H and W their height and width in px, S the network's
 input side, D the embedding's length. N, H and W are free.
@@ -27,7 +27,7 @@ from torch import nn
 from udml import __version__
 from udml.errors import UdmlError
 from udml.files import atomic_path
-from udml.learning.preprocess import CROP_SHARE_STEPS, Channels, crop_share_steps
+from udml.learning.model.preprocess import CROP_SHARE_STEPS, Channels, crop_share_steps
 from udml.model_card import ModelCard
 
 INPUT = "image"
@@ -77,7 +77,7 @@ def preprocessing_of(path: Path) -> onnx.ModelProto:
 def preprocessing_model(
     input_px: int, crop_share: float, mean: Channels, std: Channels, opset: int, ir_version: int
 ) -> onnx.ModelProto:
-    """`udml.learning.preprocess.preprocess` as a graph: uint8 [N, H, W, 3] -> float32 [N, 3, S, S]."""
+    """`udml.learning.model.preprocess.preprocess` as a graph: uint8 [N, H, W, 3] -> float32 [N, 3, S, S]."""
     constants: dict[str, np.ndarray] = {
         "pre/share": np.array(crop_share_steps(crop_share), np.int64),
         "pre/share_steps": np.array(CROP_SHARE_STEPS, np.int64),

@@ -22,12 +22,12 @@ from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog, write_tabl
 from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
 from udml.learning import selection
-from udml.learning.backbone import Backbone
-from udml.learning.checkpoint import SHIPPED_FILE
-from udml.learning.fit import fit
-from udml.learning.network import ModelSpec, save, start_network
-from udml.learning.run import TrainingSet
-from udml.learning.views import fixed_view, write_fixed_views
+from udml.learning.loop.checkpoint import SHIPPED_FILE
+from udml.learning.loop.fit import fit
+from udml.learning.loop.run import TrainingSet
+from udml.learning.model.backbone import Backbone
+from udml.learning.model.network import ModelSpec, save, start_network
+from udml.learning.views.training import fixed_view, write_fixed_views
 from udml.machine import keep_freed_memory
 
 ROUNDS_FILE = "rounds.json"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from udml.errors import UdmlError
-from udml.serving.settings import Settings
+from udml.serving.service.settings import Settings
 
 _MAX_PENDING = 500  # connections that wait to be accepted
 _DRAIN_SECONDS = 30
@@ -23,10 +23,10 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
     try:
         import uvicorn
 
-        from udml.serving.app import create_app
+        from udml.serving.http.app import create_app
     except ModuleNotFoundError as error:
         raise UdmlError(f"serving needs {error.name}", "`pip install 'udml[serve]'`") from error
-    from udml.serving.engine import Searcher
+    from udml.serving.engine.searcher import Searcher
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     app = create_app(settings, models, lambda directory: Searcher.open(directory, data))

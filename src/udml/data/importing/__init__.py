@@ -1,0 +1,1 @@
+"""Images in: layouts of folders, the manifest, the built-in sample."""

@@ -1,0 +1,1 @@
+"""What a catalogue must satisfy: rules, and Great Expectations to check them."""

@@ -1,0 +1,1 @@
+"""The training loop: rounds, steps, checkpoints."""

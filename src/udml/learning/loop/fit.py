@@ -1,0 +1,236 @@
+"""The training loop: cluster, judge, save, train; again until the budget is spent.
+
+One round is: embed every training image by its fixed view, cluster the embeddings into
+pseudo-classes, measure how healthy and how good they are, write a checkpoint, take
+`recluster_every_steps` optimiser steps. arXiv 1911.07072, section 3, with the release's faults left
+out (fixed views instead of random crops, no label ever looked at).
+
+Shapes: n training images, h held-out images, S = input_px, c and d lengths of features and embeddings.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from udml.config import Train
+from udml.errors import UdmlError
+from udml.evaluation.labelfree import augmentation_retrieval, effective_rank
+from udml.learning import selection
+from udml.learning.labels.pseudo_labels import (
+    RANK_SAMPLE,
+    Clustering,
+    churn,
+    cluster,
+    cluster_health,
+    nmi,
+    unit_means,
+)
+from udml.learning.loop.checkpoint import BEST_FILE, SHIPPED_FILE, Progress, save_checkpoint, write_tensors
+from udml.learning.loop.run import Run, TrainingSet, start_run
+from udml.learning.loop.steps import take_steps
+from udml.learning.losses import set_proxies
+from udml.learning.model.head import finish_head, start_head
+from udml.learning.model.network import Network
+from udml.learning.model.preprocess import Channels
+from udml.learning.views.device import send
+from udml.progress import progress
+
+EMBED_BATCH = 256
+
+
+def fit(
+    network: Network,
+    data: TrainingSet,
+    params: Train,
+    mean_std: tuple[Channels, Channels],
+    scratch: Path,
+    on_round: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """Train `network`; leaves the weights to ship in `scratch`/shipped.safetensors.
+
+    A checkpoint in `scratch` is resumed. On the CPU the outcome is bit-identical whether or not the
+    run was killed in between.
+
+    Args:
+        network: pretrained trunk, fresh heads.
+        data: see `TrainingSet`.
+        params: the `train` section.
+        mean_std: of the backbone, on the 0..255 scale.
+        scratch: a directory that outlives a kill.
+        on_round: called with each round's record, restored ones included.
+
+    Returns:
+        One record per round; `picked` marks the one that ships. Its `final_score` and
+        `final_score_mrr` are those of the weights as they ship, with the head finished.
+
+    Raises:
+        UdmlError: if no round was healthy, or the data are too few for a batch.
+    """
+    run = start_run(network, data, params, mean_std, scratch)
+    for record in run.rounds:
+        on_round(record)
+    while True:
+        resumed = bool(run.rounds) and run.rounds[-1]["step"] == run.step
+        if not resumed:
+            judge_and_cluster(run)
+            on_round(run.rounds[-1])
+        if run.step >= params.steps or not run.rounds[-1]["healthy"]:
+            break
+        take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
+    if run.best_round < 0:
+        raise UdmlError(
+            f"no checkpoint was healthy: {run.rounds[-1]['verdict']}", "lower train.learning_rate"
+        )
+    _finish(run)
+    for index, record in enumerate(run.rounds):
+        record["picked"] = index == run.best_round
+    return run.rounds
+
+
+# --- one round --------------------------------------------------------------------------------------
+
+
+def judge_and_cluster(run: Run) -> None:
+    """Embed, cluster, measure, pick, save: everything of a round that is not an optimiser step."""
+    params, first = run.params, not run.rounds
+    features, embeddings = embed(run, run.data.views, f"round {len(run.rounds)}: embed", first)
+    if first and params.head_start == "pca":
+        start_head(run.network.embedding_head, features, params.head_whitening)
+        run.average.load_state_dict(run.network.state_dict())
+        embeddings = _embed_features(run, features)
+    frozen_rank = (
+        effective_rank(unit_rows(features[:RANK_SAMPLE])) if first else run.rounds[0]["frozen_effective_rank"]
+    )
+    record = {
+        "round": len(run.rounds),
+        "step": run.step,
+        "frozen_effective_rank": frozen_rank,
+        **run.last_losses,
+    }
+    losses_finite = all(np.isfinite(value) for value in run.last_losses.values())
+    if not (losses_finite and np.isfinite(embeddings).all()):
+        reason = "the loss or the embeddings are not finite numbers"
+        finite_losses = {k: v if np.isfinite(v) else None for k, v in run.last_losses.items()}
+        run.rounds.append(record | finite_losses | {"healthy": False, "verdict": reason})
+        return
+    # with a random head the trunk's own features are the better start, as in the paper
+    vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
+    # where each cluster is now; the last centroids are where it was before the network moved
+    start = None if first else unit_means(embeddings, run.assignment, run.clusters)
+    clustering = cluster(
+        vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
+    )
+    means = clustering.centroids
+    if vectors is not embeddings:
+        means = unit_means(embeddings, clustering.assignment, run.clusters)
+    set_proxies(run.loss, torch.from_numpy(means))
+    record |= {
+        **cluster_health(clustering, embeddings, params.seed),
+        "churn": None if first else churn(run.assignment, clustering.assignment),
+        "label_nmi": _label_nmi(run.data.monitor_labels, clustering.assignment),
+        **_scores(run, embeddings),
+    }
+    verdict = selection.judge(
+        record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share
+    )
+    run.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
+    run.assignment = clustering.assignment
+    _save(run, clustering)
+
+
+def _scores(run: Run, embeddings: np.ndarray) -> dict[str, float]:
+    """The label-free score: held-out images found by their strong views among all images."""
+    held = embed(run, run.data.held_views)[1]
+    strong = embed(run, run.data.held_strong_views)[1]
+    gallery = np.concatenate([held, embeddings])
+    found = augmentation_retrieval(strong, gallery, np.arange(len(held)))
+    return {"score": found["r1"], "score_mrr": found["mrr"], "score_mrr_error": found["mrr_error"]}
+
+
+def _label_nmi(labels: np.ndarray | None, assignment: np.ndarray) -> float | None:
+    return None if labels is None else nmi(labels, assignment)
+
+
+def _save(run: Run, clustering: Clustering) -> None:
+    """Keep the weights if they are to be picked so far, then the checkpoint that refers to them.
+
+    Every process comes to the same decision; one of them writes.
+    """
+    record = run.rounds[-1]
+    is_best = record["healthy"] and selection.picks_latest(
+        [(r["score_mrr"], r["score_mrr_error"]) for r in run.rounds if r["healthy"]]
+    )
+    if is_best:
+        run.best_round = record["round"]
+    if run.accelerator.is_main_process:
+        assignment = torch.from_numpy(clustering.assignment)
+        if is_best:
+            weights = {f"network/{name}": value for name, value in run.average.state_dict().items()}
+            clusters = {"assignment": assignment, "similarity": torch.from_numpy(clustering.similarity)}
+            write_tensors(run.scratch / BEST_FILE, weights | clusters)
+        state = Progress(run.step, run.rounds, run.best_round)
+        save_checkpoint(run.scratch, run.modules, run.optimiser, {"assignment": assignment}, state)
+    run.accelerator.wait_for_everyone()
+
+
+def _finish(run: Run) -> None:
+    """Whiten the picked model's head and write its weights again, ready to ship."""
+    best = load_file(run.scratch / BEST_FILE)
+    run.average.load_state_dict(
+        {name.removeprefix("network/"): value for name, value in best.items() if name.startswith("network/")}
+    )
+    if run.params.head_start == "pca":
+        features = embed(run, run.data.views, "finish: embed", True)[0]
+        finish_head(run.average.embedding_head, features, run.params.head_whitening)
+        found = _scores(run, _embed_features(run, features))
+        run.rounds[run.best_round] |= {f"final_{name}": value for name, value in found.items()}
+    if run.accelerator.is_main_process:
+        shipped = {f"network/{name}": value for name, value in run.average.state_dict().items()}
+        write_tensors(run.scratch / SHIPPED_FILE, best | shipped)
+    run.accelerator.wait_for_everyone()
+
+
+@torch.inference_mode()
+def embed(
+    run: Run, views: np.ndarray, description: str = "", with_features: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of fixed views.
+
+    Processes take turns of `EMBED_BATCH` images and put the parts together again.
+    """
+    starts = range(0, len(views), EMBED_BATCH)
+    rank, size = run.accelerator.process_index, run.accelerator.num_processes
+    parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    mine = list(starts)[rank::size]
+    for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
+        with run.accelerator.autocast():
+            pixels = send(views[start : start + EMBED_BATCH], run.accelerator.device)
+            features = run.average.features(run.normalise(pixels)).float()
+            embeddings = run.average.embed(features)
+        kept = features if with_features else features[:, :0]
+        parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
+    if size > 1:
+        from accelerate.utils import gather_object
+
+        parts = dict(gather_object(list(parts.items())))
+    ordered = [parts[start] for start in starts]
+    if not ordered:
+        empty = np.empty((0, run.params.embedding_dim), np.float32)
+        return empty, empty
+    return np.concatenate([p[0] for p in ordered]), np.concatenate([p[1] for p in ordered])
+
+
+@torch.inference_mode()
+def _embed_features(run: Run, features: np.ndarray) -> np.ndarray:
+    """Unit embeddings [n, d] of pooled features [n, c]."""
+    parts = torch.from_numpy(features).split(EMBED_BATCH)
+    return torch.cat([run.average.embed(part.to(run.accelerator.device)).cpu() for part in parts]).numpy()
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows of [n, c] scaled to length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,192 @@
+"""The moving parts of one training run, and how they start.
+
+Shapes: n training images, h held-out images, b images of a batch, r of them rotated, S = input_px,
+d length of embeddings.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from udml.config import Train
+from udml.errors import UdmlError
+from udml.learning.labels.pseudo_labels import choose_clusters
+from udml.learning.loop.batches import rotation_positions
+from udml.learning.loop.checkpoint import load_checkpoint
+from udml.learning.loop.replay import Replay
+from udml.learning.losses import NEVER_WAIT, MinedLoss, create_loss
+from udml.learning.model.network import ROTATIONS, Network
+from udml.learning.model.preprocess import Channels
+from udml.learning.views.device import ResidentImages, upload
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What training sees.
+
+    Attributes:
+        images: n decoded images, uint8 [height, width, 3] each; random crops come from here.
+        views: uint8 [n, S, S, 3], their fixed views.
+        held_views: uint8 [h, S, S, 3], fixed views of held-out images.
+        held_strong_views: uint8 [h, S, S, 3], strong views of the same.
+        monitor_labels: int [n] or None. Only `label_nmi` in the log is computed from it.
+    """
+
+    images: Sequence[np.ndarray]
+    views: np.ndarray
+    held_views: np.ndarray
+    held_strong_views: np.ndarray
+    monitor_labels: np.ndarray | None = None
+
+
+class StepForward(nn.Module):
+    """One step's forward pass in one call, which is what distributed training needs to wrap."""
+
+    rotated: torch.Tensor
+
+    def __init__(self, network: Network, rotated: np.ndarray) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("rotated", torch.from_numpy(rotated), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Preprocessed images [b, 3, S, S] -> unit embeddings [b, d], rotation logits [4 r, 4].
+
+        The upright view of a rotated image is the batch's own: r images cost 3 r more, not 4 r.
+        Without rotated images the logits are empty.
+        """
+        if len(self.rotated) == 0:
+            return self.network(x), x.new_empty(0, ROTATIONS)
+        turned = [torch.rot90(x[self.rotated], turns, (2, 3)) for turns in range(1, ROTATIONS)]
+        features = self.network.features(torch.cat([x, *turned]))
+        upright = features[self.rotated]
+        logits = self.network.rotation_head(torch.cat([upright, features[len(x) :]]))
+        return self.network.embed(features[: len(x)]), logits
+
+
+@dataclass
+class Run:
+    """The moving parts of one training run.
+
+    Attributes:
+        normalise: makes the network's input, float [b, 3, S, S], of views, uint8 [b, S, S, 3] on the device.
+        resident: the images, where they lie in the memory of a GPU.
+        replayed: whether a step is to be recorded on a GPU.
+        replay: the recorded step.
+    """
+
+    params: Train
+    data: TrainingSet
+    normalise: Callable[[torch.Tensor], torch.Tensor]
+    accelerator: Accelerator
+    network: Network
+    average: Network
+    forward: nn.Module
+    loss: MinedLoss
+    optimiser: torch.optim.Optimizer
+    clusters: int
+    scratch: Path
+    resident: ResidentImages | None
+    replayed: bool
+    replay: Replay | None = None
+    step: int = 0
+    assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    best_round: int = -1
+    last_losses: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint must hold."""
+        return {"network": self.network, "average": self.average, "loss": self.loss}
+
+
+def start_run(
+    network: Network, data: TrainingSet, params: Train, mean_std: tuple[Channels, Channels], scratch: Path
+) -> Run:
+    """Everything in its place, as `scratch` holds it if a run was begun there; see `fit`."""
+    device = resolve_device(params.device)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if device == "cuda" else "no")
+    processes = accelerator.num_processes
+    batch = params.clusters_per_batch * params.images_per_cluster
+    if batch % processes or params.rotation_images % processes:
+        raise UdmlError(
+            f"a batch of {batch} with {params.rotation_images} rotated images can't be split over "
+            f"{processes} processes",
+            "choose train.clusters_per_batch and train.rotation_images that they divide",
+        )
+    if params.rotation_weight == 0:
+        network.rotation_head.requires_grad_(False)
+    network.to(accelerator.device)
+    network.to(memory_format=torch.channels_last)
+    clusters = params.clusters if isinstance(params.clusters, int) else 0
+    clusters = clusters or choose_clusters(len(data.images), params.clusters_per_batch)
+    loss = create_loss(params.loss, params.losses[params.loss], clusters, params.embedding_dim)
+    loss.to(accelerator.device)
+    trainable = [p for p in [*network.parameters(), *loss.parameters()] if p.requires_grad]
+    replayed = device == "cuda" and processes == 1 and params.loss in NEVER_WAIT
+    optimiser = _optimiser(trainable, params, accelerator.device, replayed)
+    if replayed:
+        loss.compile()
+    rotated = params.rotation_images // processes if params.rotation_weight else 0
+    step_forward = StepForward(network, rotation_positions(batch // processes, rotated))
+    forward = _prepare(accelerator, step_forward.to(accelerator.device), replayed)
+    mean, std = (torch.tensor(c, device=accelerator.device).view(3, 1, 1) for c in mean_std)
+
+    def normalise(views: torch.Tensor) -> torch.Tensor:
+        return (views.permute(0, 3, 1, 2).float() - mean) / std
+
+    average = copy.deepcopy(network).requires_grad_(False)
+    resident = upload(data.images, accelerator.device) if accelerator.device.type == "cuda" else None
+    run = Run(
+        params, data, normalise, accelerator, network, average, forward, loss, optimiser, clusters, scratch,
+        resident, replayed,
+    )  # fmt: skip
+    restored = load_checkpoint(scratch, run.modules, optimiser)
+    if restored is not None:
+        clustering, state = restored
+        run.assignment = clustering["assignment"].numpy()
+        run.step, run.rounds, run.best_round = state.step, state.rounds, state.best_round
+    return run
+
+
+def _optimiser(
+    trainable: list[nn.Parameter], params: Train, device: torch.device, replayed: bool
+) -> torch.optim.Optimizer:
+    """Adam; a recorded step needs its learning rate where it can read another one each time."""
+    rate = torch.tensor(params.learning_rate, device=device) if replayed else params.learning_rate
+    return torch.optim.Adam(
+        trainable, rate, weight_decay=params.weight_decay, fused=device.type != "mps", capturable=replayed
+    )
+
+
+def _prepare(accelerator: Accelerator, forward: StepForward, replayed: bool) -> nn.Module:
+    """The forward pass ready for its device: compiled on a GPU, and wrapped for several processes."""
+    alone = accelerator.num_processes == 1
+    if accelerator.device.type == "cuda":
+        torch._dynamo.config.suppress_errors = True  # where it can't be compiled it is merely slower
+        # where the step as a whole is not replayed, its forward and backward pass are
+        forward.compile(mode="reduce-overhead" if alone and not replayed else "default")
+    # what `prepare` would add for one process, an autocast, is there already
+    return forward if alone else accelerator.prepare(forward)
+
+
+def resolve_device(name: str) -> str:
+    """`auto` becomes cuda, mps or cpu, in that order of preference.
+
+    Raises:
+        UdmlError: if a named device is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise UdmlError(f"train.device is {name}, and this machine has none", "set it to auto or cpu")
+    return name

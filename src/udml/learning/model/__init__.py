@@ -1,0 +1,1 @@
+"""The network: backbone, its frozen norms, heads, and what it is shown."""

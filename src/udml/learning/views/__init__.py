@@ -1,0 +1,1 @@
+"""Views of images: to train on, to cluster by, to look for."""

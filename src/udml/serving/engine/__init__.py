@@ -1,0 +1,1 @@
+"""A model and its collection, open for searches and changes."""

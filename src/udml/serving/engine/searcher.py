@@ -1,0 +1,319 @@
+"""Search with a picture: ONNX Runtime for the vector, FAISS for its neighbours. No torch, no pandas."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import faiss
+import numpy as np
+from PIL import Image
+
+from udml import paths
+from udml.collection.additions import ADDITIONS_FILE, Additions
+from udml.collection.collection import Added, Collection, NewFile
+from udml.errors import UdmlError
+from udml.machine import usable_cores
+from udml.pixels import Undecodable, decode
+from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
+from udml.registry.store import VERSIONS
+from udml.search.embedder import EmbeddedFiles, Embedder, embed_files
+from udml.search.gallery import open_index
+from udml.search.items import ITEMS_FILE, Item, Items
+from udml.serving.engine.pictures import thumbnail_jpeg
+
+MAX_PIXELS = 100_000_000  # larger images are refused by their header, before they are decoded
+WORKSPACE = "workspace"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One neighbour.
+
+    Attributes:
+        image_id: stable id of the image in the collection.
+        similarity: cosine, -1..1; 1 is the same picture.
+        source: its path inside the imported folder, or the name it was added under.
+        label: its class, or None where nobody named it.
+    """
+
+    image_id: int
+    similarity: float
+    source: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Version:
+    """What answers a search.
+
+    Attributes:
+        name: "v1", "v2", ...; "workspace" for a model that is not registered.
+        model_version: 16 hex digits that identify weights and preprocessing.
+        data_version: of the imported images in the index.
+        revision: number of the last change to the collection that answers count in; 0 before the first.
+    """
+
+    name: str
+    model_version: str
+    data_version: str
+    revision: int
+
+
+class Searcher:
+    """A model and its collection, open for queries and changes.
+
+    Any number of threads may use it at once. Shapes: n images, d = `embedder.card.embedding_dim`.
+
+    Attributes:
+        embedder: the model.
+        collection: what is searched.
+    """
+
+    def __init__(
+        self, model: Path, index: Path, data: Path, name: str, additions: Path | None, threads: int | None
+    ) -> None:
+        """Open an exported model with the index it made; see `Searcher.open` and `open_workspace`."""
+        self._threads = threads or usable_cores()
+        self._name = name
+        # Pillow decodes outside Python's global lock.
+        self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+        self.embedder = Embedder(model, self._threads)
+        self._warm_up()
+        self.collection = Collection(
+            open_index(index, self.embedder.card),
+            Items(index / ITEMS_FILE),
+            None if additions is None else Additions(additions),
+            data,
+            self._embed_bytes,
+        )
+
+    @classmethod
+    def open(cls, path: str | Path, data: str | Path = paths.DATA, threads: int | None = None) -> Self:
+        """Open a registered version, such as "models/champion".
+
+        A link is followed once: model and index are of one version even if the champion changes
+        meanwhile. What was added to the registry's collection, and removed, counts; images that this
+        model has not seen yet are embedded now.
+
+        Args:
+            path: a directory that `udml models register` made, or a link to one.
+            data: the imported data, for the originals of the images in the index; may be missing, if
+                only added images' pictures are asked for.
+            threads: cores to use; default all that this process may use, by its CPU affinity and its
+                container's quota.
+
+        Raises:
+            UdmlError: if there is no version at `path`, a file of it is not what was registered, or
+                the additions beside it are damaged.
+        """
+        version = Path(path).resolve()
+        if not version.is_dir():
+            raise UdmlError(f"there is no version at {path}", "`udml models list` names the versions")
+        bundle = verify_bundle(version)
+        is_registered = version.parent.name == VERSIONS
+        additions = version.parent.parent / ADDITIONS_FILE if is_registered else None
+        model, index = version / MODEL_FILE, version / INDEX_DIRECTORY
+        return cls(model, index, Path(data), bundle.name, additions, threads)
+
+    @property
+    def version(self) -> Version:
+        """What an answer given now comes from."""
+        info = self.collection.index.info
+        revision = self.collection.refresh().revision
+        return Version(self._name, info.model_version, info.data_version, revision)
+
+    @property
+    def no_match_below(self) -> float | None:
+        """The similarity under which the nearest image is no match, -1..1; None if that is not known.
+
+        Calibrated when the index was built: of new pictures from where the collection's came from, at
+        most the share `collection.index.info.no_match_error` stays below. Pass it as `threshold`.
+        """
+        return self.collection.index.info.no_match_below
+
+    def __len__(self) -> int:
+        """Images that a search can find."""
+        return len(self.collection)
+
+    # --- searching --------------------------------------------------------------------------------
+
+    def search(self, path: str | Path, k: int = 8, threshold: float | None = None) -> list[Hit]:
+        """The images of the collection most like the picture at `path`, best first.
+
+        Args:
+            path: an image file.
+            k: how many, at least 1.
+            threshold: the lowest similarity that counts, -1..1; None for no limit.
+
+        Returns:
+            At most k; fewer where the collection, or what passes the threshold, is smaller.
+
+        Raises:
+            UdmlError: if the file is not a usable image.
+        """
+        embedded = self.embed([Path(path)])
+        if embedded.problems:
+            problem = embedded.problems[0]
+            raise UdmlError(
+                f"{problem.path}: {problem.reason} ({problem.detail})", "search with another picture"
+            )
+        return self.neighbours(embedded.vectors, k, threshold)[0]
+
+    def embed(self, files: Sequence[Path]) -> EmbeddedFiles:
+        """Embed image files; unusable ones are listed, the others go on."""
+        return embed_files(self.embedder, files)
+
+    def decode(self, data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        """Decode a file's bytes as this model wants to see them: uint8 [h, w, 3], RGB, upright.
+
+        JPEGs are shrunk while they are decoded. The size is checked before that, in the header.
+
+        Args:
+            data: of one image file.
+            max_pixels: largest width x height accepted.
+
+        Raises:
+            Undecodable: with the reason; it is a UdmlError.
+        """
+        return decode(data, self.embedder.card.store_short_side_px, max_pixels=max_pixels).pixels
+
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Embed decoded images of any sizes, uint8 [h, w, 3] each; see `Embedder.embed`.
+
+        Returns:
+            float32 [n, d], unit rows, in the order given.
+        """
+        return self.embedder.embed(images)
+
+    def neighbours(self, vectors: np.ndarray, k: int, threshold: float | None = None) -> list[list[Hit]]:
+        """The nearest images of each vector, best first.
+
+        Args:
+            vectors: float32 [n, d], unit rows.
+            k: how many for each, at least 1.
+            threshold: the lowest similarity that counts, -1..1; None for no limit.
+
+        Returns:
+            n lists of at most k; fewer where the collection, or what passes the threshold, is smaller.
+
+        Raises:
+            UdmlError: if the vectors are not finite or of another length.
+        """
+        if k < 1:
+            raise UdmlError(f"k is {k}", "ask for at least 1 neighbour")
+        faiss.omp_set_num_threads(self._threads)  # a setting of the calling thread
+        similarity, ids = self.collection.search(vectors, k)
+        items = self.collection.items(ids.ravel().tolist())
+        lowest = -np.inf if threshold is None else threshold
+        return [
+            [
+                Hit(i, s, items[i].source, items[i].label)
+                for i, s in zip(row_ids, row, strict=True)
+                if s >= lowest and i in items
+            ]
+            for row_ids, row in zip(ids.tolist(), similarity.tolist(), strict=True)
+        ]
+
+    def neighbours_of(self, image_id: int, k: int, threshold: float | None = None) -> list[Hit]:
+        """The nearest other images of an image of the collection, best first; see `neighbours`.
+
+        Raises:
+            UdmlError: if it is not in the collection.
+        """
+        vector = self.collection.vector(image_id)
+        hits = self.neighbours(vector[None], k + 1, threshold)[0]
+        return [hit for hit in hits if hit.image_id != image_id][:k]
+
+    # --- items ------------------------------------------------------------------------------------
+
+    def item(self, image_id: int) -> Item:
+        """What is known of an image of the collection.
+
+        Raises:
+            UdmlError: if it is not in the collection.
+        """
+        return self.collection.item(image_id)
+
+    def image_bytes(self, image_id: int) -> bytes:
+        """The file of an image of the collection, as it was imported or added.
+
+        Raises:
+            UdmlError: if it is not in the collection, or the imported data are not here any more.
+        """
+        return self.collection.original(image_id)
+
+    def picture(self, image_id: int, short_side_px: int) -> Image.Image:
+        """An image of the collection, its shorter side at most `short_side_px`; errors of `image_bytes`."""
+        return Image.fromarray(decode(self.image_bytes(image_id), short_side_px).pixels)
+
+    def thumbnail(self, image_id: int, side_px: int) -> bytes:
+        """An image of the collection as a JPEG of at most `side_px` a side; errors of `image_bytes`."""
+        return thumbnail_jpeg(self.image_bytes(image_id), side_px)
+
+    # --- changes ----------------------------------------------------------------------------------
+
+    def add(self, files: Iterable[NewFile | tuple[str, bytes, str | None]]) -> list[Added]:
+        """Put images into the collection; they are on disk, and found, when this returns.
+
+        Files whose bytes are there already, under whatever name, are not embedded again.
+
+        Args:
+            files: name, bytes, and class or None of each.
+
+        Returns:
+            What came of each, in the order given; a file that can't be used is refused by itself.
+
+        Raises:
+            UdmlError: if the collection can't be changed: it belongs to no registered version, or the
+                disk is full or read-only. Nothing was added then.
+        """
+        return self.collection.add([f if isinstance(f, NewFile) else NewFile(*f) for f in files])
+
+    def remove(self, image_ids: Sequence[int]) -> None:
+        """Take images out of the collection; on disk, and not found any more, when this returns.
+
+        Raises:
+            UdmlError: if one of them is not in the collection, or the collection can't be changed.
+                None was removed then.
+        """
+        self.collection.remove(image_ids)
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+        self.collection.close()
+        self._decoders.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _embed_bytes(self, files: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
+        """A vector, float32 [d], or the reason why not for each file."""
+        images = list(self._decoders.map(self._try_to_decode, files))
+        vectors = iter(self.embed_images([image for image in images if isinstance(image, np.ndarray)]))
+        return [image if isinstance(image, Undecodable) else next(vectors) for image in images]
+
+    def _try_to_decode(self, data: bytes) -> np.ndarray | Undecodable:
+        try:
+            return self.decode(data)
+        except Undecodable as problem:
+            return problem
+
+    def _warm_up(self) -> None:
+        """One picture through the model, so that the first query finds its memory laid out."""
+        side_px = self.embedder.card.store_short_side_px
+        noise = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
+        self.embed_images([noise])
+
+
+def open_workspace(data: Path = paths.DATA, threads: int | None = None) -> Searcher:
+    """Open the model and the index that the pipeline made last; nothing can be added to it.
+
+    Raises:
+        UdmlError: if one is missing or damaged, or the index was made by another model.
+    """
+    return Searcher(paths.MODEL, paths.INDEXED, data, WORKSPACE, None, threads)

@@ -1,0 +1,1 @@
+"""Routes, schemas, keys and the page."""

@@ -1,0 +1,1 @@
+"""What stands between requests and the engine: batches, budgets, the switch to another version."""

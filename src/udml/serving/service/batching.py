@@ -1,0 +1,216 @@
+"""Dynamic batching: images that arrive while the engine is busy run together when it is free.
+
+No request waits for company: a lone image is a batch of one. One thread decodes per core; one thread
+drives the engine, which uses all cores by itself.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from udml.machine import usable_cores
+from udml.pixels import Undecodable
+from udml.serving.engine.searcher import Hit, Searcher
+from udml.serving.service.metrics import Metrics
+from udml.serving.service.problems import Problem, busy, undecodable
+from udml.serving.service.switching import OpenVersion
+
+_MAX_BATCH = 32
+_MAX_ELONGATION = 20  # longer strips stay large when their shorter side has been shrunk
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of an image.
+
+    Attributes:
+        vector: float32 [d], of unit length.
+        hits: its neighbours, best first; empty where none were asked for.
+    """
+
+    vector: np.ndarray
+    hits: list[Hit]
+
+
+@dataclass(eq=False)
+class _Job:
+    version: OpenVersion
+    k: int  # 0 where only the vector is wanted
+    threshold: float | None
+    answer: "asyncio.Future[Answer]"
+    data: bytes  # dropped once decoded, or when the caller gives up: its room is given back then
+    pixels: np.ndarray = field(default_factory=lambda: np.empty(0))
+    queued: float = 0.0
+
+
+class Batcher:
+    """Turns uploads into answers. Made and used on the event loop; its threads are its own."""
+
+    def __init__(self, max_waiting: int, max_pixels: int, metrics: Metrics) -> None:
+        self._max_waiting = max_waiting
+        self._max_pixels = max_pixels
+        self._metrics = metrics
+        self._waiting = 0
+        self._loop = asyncio.get_running_loop()
+        self._decoders = ThreadPoolExecutor(usable_cores(), "decode")
+        self._queue: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._engine = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._engine.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether answers may still come."""
+        return self._engine.is_alive() and not self._closing
+
+    def require_room(self) -> None:
+        """Raise a 503 where too many images wait."""
+        if self._waiting >= self._max_waiting:
+            raise busy("overloaded", "too many images are waiting; try again shortly")
+
+    async def ask(
+        self, version: OpenVersion, data: bytes, k: int = 0, threshold: float | None = None
+    ) -> Answer:
+        """Decode an image, embed it and find its neighbours.
+
+        Args:
+            version: what to ask; it stays open until this is done, even where the caller gives up.
+            data: bytes of an image file.
+            k: neighbours wanted; 0 for none.
+            threshold: see `Searcher.neighbours`.
+
+        Raises:
+            Problem: no usable image, or too many wait already.
+        """
+        self.require_room()
+        job = _Job(version.take(), k, threshold, self._loop.create_future(), data)
+        self._count(1)
+        try:
+            self._decoders.submit(self._decode, job)
+        except RuntimeError:  # shut down
+            self._finish([job], busy("closing", "the service is shutting down"))
+        try:
+            return await job.answer
+        finally:
+            job.data = b""
+
+    def close(self) -> None:
+        """Answer what waits, then stop."""
+        self._decoders.shutdown(wait=True)
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._engine.join()
+
+    def _count(self, change: int) -> None:
+        self._waiting += change
+        self._metrics.waiting.set(self._waiting)
+
+    # --- in the decoding threads ------------------------------------------------------------------
+
+    def _decode(self, job: _Job) -> None:
+        if job.answer.done():  # its caller gave up
+            self._from_thread(self._finish, [job], None)
+            return
+        try:
+            with self._metrics.stage_seconds.labels("decode").time():
+                job.pixels = decode_bounded(job.version.searcher, job.data, self._max_pixels)
+        except Exception as error:
+            self._from_thread(self._finish, [job], error)
+            return
+        job.queued = time.perf_counter()
+        with self._changed:
+            self._queue.append(job)
+            self._changed.notify()
+
+    # --- in the engine's thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
+                    return
+                batch = self._take()
+            given_up = [job for job in batch if job.answer.done()]
+            self._from_thread(self._finish, given_up, None)
+            self._serve([job for job in batch if job not in given_up])
+
+    def _serve(self, batch: list[_Job]) -> None:
+        try:
+            answers = self._answer(batch) if batch else []
+        except Exception as error:
+            if len(batch) == 1:
+                self._from_thread(self._finish, batch, error)
+                return
+            for job in batch:  # whichever image it is must not spoil the others' answers
+                self._serve([job])
+        else:
+            self._from_thread(self._deliver, batch, answers)
+
+    def _take(self) -> list[_Job]:
+        """What waits, in order, as long as it is of one version."""
+        batch = [self._queue.popleft()]
+        while self._queue and len(batch) < _MAX_BATCH and self._queue[0].version is batch[0].version:
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _answer(self, batch: list[_Job]) -> list[Answer]:
+        now = time.perf_counter()
+        for job in batch:
+            self._metrics.stage_seconds.labels("wait").observe(now - job.queued)
+        self._metrics.batch_images.observe(len(batch))
+        searcher = batch[0].version.searcher
+        with self._metrics.stage_seconds.labels("embed").time():
+            vectors = searcher.embed_images([job.pixels for job in batch])
+        answers = [Answer(vector, []) for vector in vectors]
+        with self._metrics.stage_seconds.labels("search").time():
+            for k, threshold in {(job.k, job.threshold) for job in batch if job.k}:
+                rows = [row for row, job in enumerate(batch) if (job.k, job.threshold) == (k, threshold)]
+                for row, hits in zip(rows, searcher.neighbours(vectors[rows], k, threshold), strict=True):
+                    answers[row] = Answer(vectors[row], hits)
+        return answers
+
+    # --- back on the event loop -------------------------------------------------------------------
+
+    def _from_thread(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._loop.call_soon_threadsafe(work, *arguments)
+
+    def _deliver(self, jobs: list[_Job], answers: list[Answer]) -> None:
+        for job, answer in zip(jobs, answers, strict=True):
+            if not job.answer.done():
+                job.answer.set_result(answer)
+        self._finish(jobs, None)
+
+    def _finish(self, jobs: list[_Job], error: Exception | None) -> None:
+        for job in jobs:
+            if error is not None and not job.answer.done():
+                job.answer.set_exception(error)
+            job.version.release()
+        self._count(-len(jobs))
+
+
+def decode_bounded(searcher: Searcher, data: bytes, max_pixels: int) -> np.ndarray:
+    """Decode an upload as `searcher` wants it; uint8 [h, w, 3] of bounded size.
+
+    Raises:
+        Problem: if it holds no usable image.
+    """
+    try:
+        pixels = searcher.decode(data, max_pixels)
+    except Undecodable as error:
+        raise undecodable(error) from error
+    height, width = pixels.shape[:2]
+    if max(height, width) > _MAX_ELONGATION * min(height, width):
+        raise Problem(
+            422, "too_elongated", f"one side is over {_MAX_ELONGATION} times as long as the other; crop it"
+        )
+    return pixels

@@ -1,0 +1,45 @@
+"""A few threads for work of milliseconds that must not hold up the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from udml.machine import usable_cores
+from udml.serving.service.problems import busy
+from udml.serving.service.switching import OpenVersion
+
+T = TypeVar("T")
+
+
+class BoundedPool:
+    """As many threads as cores, and a bounded number of callers that wait for them."""
+
+    def __init__(self, max_waiting: int) -> None:
+        self._threads = ThreadPoolExecutor(usable_cores(), "lookup")
+        self._max_waiting = max_waiting
+        self._waiting = 0
+
+    async def run(self, version: OpenVersion, work: Callable[[], T]) -> T:
+        """Do `work` in a thread; `version` stays open until it is done, even where the caller gives up.
+
+        Raises:
+            Problem: 503, where too many wait.
+        """
+        if self._waiting >= self._max_waiting:
+            raise busy("overloaded", "too many requests are waiting; try again shortly")
+        loop = asyncio.get_running_loop()
+        self._waiting += 1
+        version.take()
+
+        def done() -> None:
+            self._waiting -= 1
+            version.release()
+
+        future = self._threads.submit(work)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(done))
+        return await asyncio.wrap_future(future)  # given up, it is dropped unless it has begun
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._threads.shutdown(wait=True)

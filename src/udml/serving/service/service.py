@@ -1,0 +1,86 @@
+"""What the routes share: the versions, the batcher, the limits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from fastapi import Request
+
+from udml.serving.service.batching import Answer, Batcher
+from udml.serving.service.clusters import Clusters, group_collection
+from udml.serving.service.metrics import Metrics
+from udml.serving.service.pool import BoundedPool
+from udml.serving.service.problems import Problem, busy
+from udml.serving.service.settings import Settings
+from udml.serving.service.switching import OpenVersion, Versions
+from udml.serving.service.thumbnails import ThumbnailCache
+from udml.serving.service.uploads import UploadReader
+
+T = TypeVar("T")
+
+
+class Service:
+    """Everything behind the routes; made on the event loop.
+
+    Attributes:
+        settings: limits and doors.
+        metrics: its figures.
+        versions: what serves.
+        batcher: turns images into answers.
+        uploads: reads bodies.
+        thumbnails: made lately.
+    """
+
+    def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.versions = versions
+        self.batcher = Batcher(settings.max_waiting, settings.max_pixels, metrics)
+        self.uploads = UploadReader(settings.max_upload_bytes, settings.deadline_seconds, metrics)
+        self.thumbnails = ThumbnailCache(metrics)
+        self._pool = BoundedPool(settings.max_waiting)
+        self._clusters: tuple[tuple[str, int], Clusters] | None = None  # of a version at a revision
+        self._clustering = asyncio.Lock()
+
+    async def run(self, version: OpenVersion, work: Callable[[], T]) -> T:
+        """Do `work`, which asks `version`, in a thread.
+
+        Raises:
+            Problem: 503, where too many wait or it takes too long.
+        """
+        async with self._deadline():
+            return await self._pool.run(version, work)
+
+    async def ask(
+        self, request: Request, version: OpenVersion, k: int = 0, threshold: float | None = None
+    ) -> Answer:
+        """The answer for the one image that a request carries; see `Batcher.ask`."""
+        async with self.uploads.read(request) as uploads:
+            if len(uploads) != 1:
+                raise Problem(400, "one_image", f"send one image as the body; these are {len(uploads)}")
+            async with self._deadline():
+                return await self.batcher.ask(version, uploads[0].data, k, threshold)
+
+    async def clusters(self, version: OpenVersion) -> Clusters:
+        """The groups of a version's collection; made when first asked for, and again after a change."""
+        async with self._deadline(), self._clustering:
+            key = (version.name, version.searcher.version.revision)
+            if self._clusters is None or self._clusters[0] != key:
+                made = await self._pool.run(version, lambda: group_collection(version.searcher))
+                self._clusters = (key, made)
+            return self._clusters[1]
+
+    def close(self) -> None:
+        """Answer what waits, then let go of everything."""
+        self.batcher.close()
+        self._pool.close()
+        self.versions.close()
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self.settings.deadline_seconds):
+                yield
+        except TimeoutError:
+            raise busy("deadline", "this took too long; try again shortly") from None

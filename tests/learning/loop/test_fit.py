@@ -1,0 +1,209 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.learning.tiny import tiny_data, tiny_fit, tiny_network, tiny_params
+from udml.errors import UdmlError
+from udml.learning.loop import fit as fit_module
+from udml.learning.loop import steps as steps_module
+from udml.learning.loop.checkpoint import BEST_FILE, CHECKPOINT_FILE
+from udml.learning.loop.run import Run, StepForward, TrainingSet
+from udml.learning.views.device import upload
+
+
+def weights(scratch: Path, name: str = CHECKPOINT_FILE) -> dict[str, torch.Tensor]:
+    return load_file(scratch / name)
+
+
+def assert_identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert different == []
+
+
+def without_timing(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in rounds]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    scratch = tmp_path_factory.mktemp("uninterrupted")
+    return scratch, tiny_fit(scratch, tiny_params())
+
+
+def test_every_round_logs_what_a_person_needs(uninterrupted: tuple[Path, list[dict[str, Any]]]) -> None:
+    rounds = uninterrupted[1]
+    assert [r["step"] for r in rounds] == [0, 2, 4, 6]
+    assert rounds[0]["churn"] is None
+    assert all(0 <= r["churn"] <= 1 for r in rounds[1:])
+    for r in rounds:
+        assert sum(r["cluster_sizes_histogram"]["counts"]) == r["clusters"] == 6
+        assert 0 <= r["label_nmi"] <= 1
+        assert 1 <= r["effective_rank"] <= 16
+        assert r["empty"] + r["singletons"] <= 6
+    assert all(
+        np.isfinite([r["metric_loss"], r["rotation_loss"], r["images_per_second"]]).all() for r in rounds[1:]
+    )
+    assert sum(r["picked"] for r in rounds) == 1
+
+
+def test_the_latest_round_near_the_best_label_free_score_is_picked(
+    uninterrupted: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    rounds = uninterrupted[1]
+    picked = next(r for r in rounds if r["picked"])
+    best = max(rounds, key=lambda r: r["score_mrr"])
+    near = [r for r in rounds if r["score_mrr"] >= best["score_mrr"] - best["score_mrr_error"]]
+    assert picked == near[-1]
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 3, 5])
+def test_a_killed_run_resumes_to_the_same_bits(
+    kill_at: int,
+    uninterrupted: tuple[Path, list[dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps_taken = 0
+    real_step = steps_module._step
+
+    def dying_step(*arguments: Any) -> np.ndarray:
+        nonlocal steps_taken
+        if steps_taken == kill_at:
+            raise KilledError
+        steps_taken += 1
+        return real_step(*arguments)
+
+    monkeypatch.setattr(steps_module, "_step", dying_step)
+    with pytest.raises(KilledError):
+        tiny_fit(tmp_path, tiny_params())
+    monkeypatch.setattr(steps_module, "_step", real_step)
+    rounds = tiny_fit(tmp_path, tiny_params())
+    expected_scratch, expected_rounds = uninterrupted
+    assert_identical(weights(tmp_path), weights(expected_scratch))
+    assert_identical(weights(tmp_path, BEST_FILE), weights(expected_scratch, BEST_FILE))
+    assert without_timing(rounds) == without_timing(expected_rounds)
+
+
+def test_labels_do_not_touch_the_weights(
+    uninterrupted: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    rounds = tiny_fit(tmp_path, tiny_params(), tiny_data(monitor_labels=False))
+    assert all(r["label_nmi"] is None for r in rounds)
+    assert_identical(weights(tmp_path), weights(uninterrupted[0]))
+    assert_identical(weights(tmp_path, BEST_FILE), weights(uninterrupted[0], BEST_FILE))
+
+
+def test_collapse_stops_the_run_and_keeps_the_last_healthy_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_step = steps_module._step
+
+    def collapsing_step(run: Any, *arguments: Any) -> np.ndarray:
+        outcome = real_step(run, *arguments)
+        if run.step == 2:
+            with torch.no_grad():
+                for network in (run.network, run.average):
+                    network.embedding_head.weight.mul_(1e-9)
+                    network.embedding_head.bias.fill_(1.0)
+        return outcome
+
+    monkeypatch.setattr(steps_module, "_step", collapsing_step)
+    rounds = tiny_fit(tmp_path, tiny_params())
+    assert [r["step"] for r in rounds] == [0, 2, 4]  # stopped: step 6 never came
+    assert not rounds[-1]["healthy"]
+    assert "collapsed" in rounds[-1]["verdict"]
+    assert not rounds[-1]["picked"]
+    assert next(r for r in rounds if r["picked"])["healthy"]
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path) -> None:
+    rounds = tiny_fit(tmp_path, tiny_params(learning_rate=1e30))
+    assert not rounds[-1]["healthy"]
+    assert rounds[-1]["step"] < 6
+    assert "not finite" in rounds[-1]["verdict"] or "collapsed" in rounds[-1]["verdict"]
+
+
+@pytest.mark.parametrize("loss", ["triplet_semihard", "contrastive", "margin", "nt_xent", "proxy_anchor"])
+def test_every_loss_trains(loss: str, tmp_path: Path) -> None:
+    rounds = tiny_fit(tmp_path, tiny_params(loss=loss, steps=2))
+    assert np.isfinite(rounds[-1]["metric_loss"])
+
+
+def test_rotation_zero_leaves_the_rotation_head_alone(tmp_path: Path) -> None:
+    params = tiny_params(rotation_weight=0.0, steps=2)
+    rounds = tiny_fit(tmp_path, params)
+    fresh = tiny_network(params)[0].rotation_head.state_dict()
+    trained = weights(tmp_path)
+    assert all(torch.equal(trained[f"network/rotation_head.{name}"], value) for name, value in fresh.items())
+    assert rounds[-1]["rotation_loss"] == 0.0
+
+
+def test_frozen_blocks_do_not_move(uninterrupted: tuple[Path, list[dict[str, Any]]]) -> None:
+    network = tiny_network(tiny_params())[0]
+    trained = weights(uninterrupted[0])
+    for name, parameter in network.trunk.named_parameters():
+        same = torch.equal(trained[f"network/trunk.{name}"], parameter)
+        assert same != parameter.requires_grad, name
+
+
+def test_an_unavailable_device_is_named(tmp_path: Path) -> None:
+    missing = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(UdmlError, match=f"train.device is {missing}, and this machine has none"):
+        tiny_fit(tmp_path, tiny_params(device=missing))
+
+
+def test_a_random_head_is_the_papers_start(tmp_path: Path) -> None:
+    params = dataclasses.replace(tiny_params(steps=2), head_start="random")
+    assert tiny_fit(tmp_path, params)[0]["healthy"]
+
+
+def test_training_from_images_that_stay_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path a GPU takes, on the CPU: the same views but for sampling, so nearly the same losses."""
+    expected = tiny_fit(tmp_path / "host", tiny_params())
+    real_start = fit_module.start_run
+
+    def start(network: Any, data: TrainingSet, *arguments: Any) -> Run:
+        run = real_start(network, data, *arguments)
+        assert run.resident is None  # on a CPU
+        run.resident = upload(data.images, torch.device("cpu"))
+        return run
+
+    monkeypatch.setattr(fit_module, "start_run", start)
+    found = tiny_fit(tmp_path / "device", tiny_params())
+    assert len(found) == len(expected)
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        assert one["metric_loss"] != other["metric_loss"]  # it was another path
+        assert one["metric_loss"] == pytest.approx(other["metric_loss"], rel=0.2)
+        assert one["rotation_loss"] == pytest.approx(other["rotation_loss"], rel=0.1)
+
+
+def test_a_compiled_step_computes_what_the_plain_one_does() -> None:
+    """What a GPU runs, but for the code generator: the graph is captured whole and differentiated."""
+    params = tiny_params(rotation_images=4)
+    network, _ = tiny_network(params)
+    plain = StepForward(network, np.arange(4) * 2)
+    compiled = torch.compile(plain, backend="aot_eager", fullgraph=True)
+    x = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for forward in (plain, compiled):
+        network.zero_grad(set_to_none=True)
+        embeddings, logits = forward(x)
+        (embeddings.square().sum() * 0.1 + embeddings[:, 0].sum() + logits.logsumexp(1).sum()).backward()
+        gradients.append(
+            {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+        )
+    assert gradients[0].keys() == gradients[1].keys() != set()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], rtol=1e-3, atol=1e-5), name

@@ -7,7 +7,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from udml.collection.additions import ADDITIONS_FILE, Additions, State
+from udml.collection.additions import ADDITIONS_FILE, Additions
+from udml.collection.change import State
 from udml.errors import UdmlError
 from udml.search.items import Item
 

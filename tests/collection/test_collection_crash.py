@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.collection.made_up import content, open_collection, vector, write_base
 from udml.collection.additions import ADDITIONS_FILE
-from udml.collection.collection import NewFile, Status
+from udml.collection.outcome import NewFile, Status
 from udml.data.identity import image_id
 from udml.errors import UdmlError
 

@@ -14,78 +14,27 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
+from udml.collection.change import (
+    APPLICATION,
+    COLUMNS,
+    SCHEMA,
+    VERSION,
+    Change,
+    ChangedItem,
+    get_item,
+    item_of,
+    revision_of,
+    version_of,
+)
 from udml.errors import UdmlError
-from udml.files import atomic_path, exclusive, utc_now
-from udml.search.items import Item
+from udml.files import atomic_path, exclusive
 
 ADDITIONS_FILE = "additions.sqlite"
-_VERSION = 1
-_APPLICATION = 0x75646D6C  # "udml"
 _WAIT_SECONDS = 60.0  # for another writer; a change takes milliseconds, vectors are made before it
-_SCHEMA = f"""
-PRAGMA journal_mode = WAL;
-BEGIN;
-CREATE TABLE revision (value INTEGER NOT NULL);
-INSERT INTO revision VALUES (0);
-CREATE TABLE items (
-    image_id INTEGER PRIMARY KEY,
-    source TEXT NOT NULL,
-    label TEXT,
-    sha256 BLOB NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('added', 'removed', 'restored')),
-    changed TEXT NOT NULL,
-    revision INTEGER NOT NULL
-);
-CREATE INDEX by_content ON items (sha256);
-CREATE INDEX by_revision ON items (revision);
-CREATE TABLE originals (
-    image_id INTEGER PRIMARY KEY,
-    bytes BLOB NOT NULL
-);
-CREATE TABLE vectors (
-    model_version TEXT NOT NULL,
-    image_id INTEGER NOT NULL,
-    vector BLOB NOT NULL,
-    PRIMARY KEY (model_version, image_id)
-);
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_VERSION};
-COMMIT;
-"""
-_COLUMNS = "image_id, source, label, sha256, size_bytes, state, changed"
-
-
-class State(StrEnum):
-    """What became of an image.
-
-    ADDED: it is in the collection; its original is kept here.
-    REMOVED: it is not in the collection, even where an index holds it.
-    RESTORED: it was removed and is back; the index says where it is.
-    """
-
-    ADDED = "added"
-    REMOVED = "removed"
-    RESTORED = "restored"
-
-
-@dataclass(frozen=True)
-class ChangedItem(Item):
-    """An image that was added or removed, as it is now.
-
-    Attributes:
-        state: what became of it.
-        changed: when, UTC, ISO 8601, to the second.
-    """
-
-    state: State
-    changed: str
 
 
 class Additions:
@@ -108,7 +57,7 @@ class Additions:
     def revision(self) -> int:
         """Number of the last change, 0 before the first. Takes microseconds."""
         with self._read() as database:
-            return 0 if database is None else _revision(database)
+            return 0 if database is None else revision_of(database)
 
     def changes(self, since: int) -> tuple[int, list[ChangedItem]]:
         """The present revision, and every item changed after revision `since`, as it is now."""
@@ -116,13 +65,13 @@ class Additions:
             if database is None:
                 return 0, []
             with _snapshot(database):
-                rows = database.execute(f"SELECT {_COLUMNS} FROM items WHERE revision > ?", [since])
-                return _revision(database), [_item(row) for row in rows]
+                rows = database.execute(f"SELECT {COLUMNS} FROM items WHERE revision > ?", [since])
+                return revision_of(database), [item_of(row) for row in rows]
 
     def get(self, image_id: int) -> ChangedItem | None:
         """The item of this id, if it was ever added or removed."""
         with self._read() as database:
-            return None if database is None else _get(database, image_id)
+            return None if database is None else get_item(database, image_id)
 
     def original(self, image_id: int) -> bytes | None:
         """The bytes of an added file; None if there is no such file (any more)."""
@@ -171,7 +120,7 @@ class Additions:
         Nobody else writes meanwhile, so what the block reads is still so when it writes.
         """
         with self._write() as database:
-            change = Change(database, _revision(database) + 1)
+            change = Change(database, revision_of(database) + 1)
             yield change
             if change.is_one:
                 database.execute("UPDATE revision SET value = ?", [change.revision])
@@ -220,7 +169,7 @@ class Additions:
             with exclusive(self.path.with_name(f".{self.path.name}.lock")):
                 if not self.path.exists():
                     with atomic_path(self.path) as temporary, closing(sqlite3.connect(temporary)) as database:
-                        database.executescript(_SCHEMA)
+                        database.executescript(SCHEMA)
         except (OSError, sqlite3.OperationalError) as error:
             raise self._unusable(error) from error
 
@@ -248,12 +197,12 @@ class Additions:
         return "?mode=ro" if log.exists() and log.stat().st_size > 0 else "?mode=ro&immutable=1"
 
     def _check_schema(self, database: sqlite3.Connection) -> None:
-        version = _version(database)
-        if version[0] != _APPLICATION:
+        version = version_of(database)
+        if version[0] != APPLICATION:
             raise self._damaged("it is not a file of additions")
-        if version[1] != _VERSION:
+        if version[1] != VERSION:
             raise UdmlError(
-                f"{self.path} has format {version[1]}, this udml knows format {_VERSION}",
+                f"{self.path} has format {version[1]}, this udml knows format {VERSION}",
                 "use the version of udml that wrote it",
             )
 
@@ -276,55 +225,6 @@ class Additions:
         )
 
 
-class Change:
-    """An open change: see `Additions.change`."""
-
-    def __init__(self, database: sqlite3.Connection, revision: int) -> None:
-        self._database = database
-        self.revision = revision
-        self.is_one = False
-
-    def get(self, image_id: int) -> ChangedItem | None:
-        """The item of this id, if it was ever added or removed."""
-        return _get(self._database, image_id)
-
-    def with_content(self, sha256: str) -> list[ChangedItem]:
-        """Every item whose file has this hash, in order of image_id."""
-        rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM items WHERE sha256 = ? ORDER BY image_id", [bytes.fromhex(sha256)]
-        )
-        return [_item(row) for row in rows]
-
-    def add(self, item: Item, original: bytes) -> None:
-        """Put an image into the collection; its original is kept."""
-        self._set(item, State.ADDED)
-        self._database.execute("INSERT OR REPLACE INTO originals VALUES (?, ?)", [item.image_id, original])
-
-    def add_vector(self, image_id: int, model_version: str, vector: np.ndarray) -> None:
-        """Keep what a model made of an added image, float32 [dim]."""
-        row = [model_version, image_id, np.asarray(vector, np.float32).tobytes()]
-        self._database.execute("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", row)
-
-    def remove(self, item: Item) -> None:
-        """Take an image out of the collection; what was kept of it here is deleted, but not its id."""
-        self._set(item, State.REMOVED)
-        for table in ("originals", "vectors"):
-            self._database.execute(f"DELETE FROM {table} WHERE image_id = ?", [item.image_id])
-
-    def restore(self, item: Item) -> None:
-        """Take back the removal of an image that is in the index."""
-        self._set(item, State.RESTORED)
-
-    def _set(self, item: Item, state: State) -> None:
-        self.is_one = True
-        content = bytes.fromhex(item.sha256)
-        row = [item.image_id, item.source, item.label, content, item.size_bytes, state, utc_now()]
-        self._database.execute(
-            f"INSERT OR REPLACE INTO items ({_COLUMNS}, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [*row, self.revision],
-        )
-
-
 @contextmanager
 def _snapshot(database: sqlite3.Connection) -> Iterator[None]:
     """Everything read in the block is of one moment."""
@@ -333,24 +233,3 @@ def _snapshot(database: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         database.execute("COMMIT")
-
-
-def _version(database: sqlite3.Connection) -> tuple[int, int]:
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    return application, version
-
-
-def _revision(database: sqlite3.Connection) -> int:
-    (value,) = database.execute("SELECT value FROM revision").fetchone()
-    return value
-
-
-def _get(database: sqlite3.Connection, image_id: int) -> ChangedItem | None:
-    row = database.execute(f"SELECT {_COLUMNS} FROM items WHERE image_id = ?", [image_id]).fetchone()
-    return None if row is None else _item(row)
-
-
-def _item(row: tuple[int, str, str | None, bytes, int, str, str]) -> ChangedItem:
-    image_id, source, label, content, size_bytes, state, changed = row
-    return ChangedItem(image_id, source, label, content.hex(), size_bytes, State(state), changed)

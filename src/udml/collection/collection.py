@@ -8,75 +8,27 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import faiss
 import numpy as np
 
-from udml.collection.additions import Additions, Change, ChangedItem, State
-from udml.collection.overlay import Overlay, OverlayRows
-from udml.data.identity import image_id
+from udml.collection.adding import add_file, live, speaks_of
+from udml.collection.additions import Additions
+from udml.collection.change import ChangedItem, State
+from udml.collection.outcome import Added, NewFile
+from udml.collection.overlay import Overlay, OverlayRows, search_index
 from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.pixels import Undecodable
 from udml.progress import progress
-from udml.search.gallery import GalleryIndex, search, vector_at
+from udml.search.gallery import GalleryIndex, vector_at
 from udml.search.items import NOT_IN_DATA, IndexedItem, Item, Items
 
 # Files' bytes in, a unit vector float32 [d] or the reason why not for each
 Embed = Callable[[Sequence[bytes]], list["np.ndarray | Undecodable"]]
 _log = logging.getLogger(__name__)
-_MAX_SOURCE_LENGTH = 1024
 _EMBEDDED_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class NewFile:
-    """A file to be added.
-
-    Attributes:
-        source: its name, such as the path inside its folder; its id follows from it.
-        data: its bytes.
-        label: its class, or None.
-    """
-
-    source: str
-    data: bytes
-    label: str | None = None
-
-
-class Status(StrEnum):
-    """What came of adding a file.
-
-    ADDED: it is in the collection now.
-    PRESENT: a file of the same bytes was there already; nothing changed.
-    RESTORED: a file of the same bytes had been removed; it is back under its id.
-    REFUSED: it is not in the collection; the problem is told.
-    """
-
-    ADDED = "added"
-    PRESENT = "present"
-    RESTORED = "restored"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True)
-class Added:
-    """What came of adding one file.
-
-    Attributes:
-        source: the name it was given.
-        image_id: the id of its content in the collection, or None if it was refused.
-        status: what happened.
-        problem: why it was refused, in words; else empty.
-    """
-
-    source: str
-    image_id: int | None
-    status: Status
-    problem: str = ""
 
 
 class Collection:
@@ -170,7 +122,7 @@ class Collection:
             UdmlError: if it is not in the collection (any more).
         """
         changed = self._additions.get(image_id) if self._additions else None
-        item = self._live(self._items.get(image_id), changed)
+        item = live(self._items.get(image_id), changed)
         if item is None:
             raise _unknown(image_id)
         return item
@@ -222,14 +174,17 @@ class Collection:
         Raises:
             UdmlError: if this collection can't be changed, or its file of additions is not usable.
         """
-        additions = self._changeable()
+        additions, model_version = self._changeable(), self.index.info.model_version
         hashed = [(file, hashlib.sha256(file.data).hexdigest()) for file in files]
         vectors: dict[str, np.ndarray | Undecodable] = {}
         while True:
             # Vectors are made while nobody waits. What is missing is decided anew after that.
             try:
                 with additions.change() as change:
-                    added = [self._add(change, file, sha256, vectors) for file, sha256 in hashed]
+                    added = [
+                        add_file(change, self._items, model_version, file, sha256, vectors)
+                        for file, sha256 in hashed
+                    ]
                     missing = {
                         sha256 for (_, sha256), done in zip(hashed, added, strict=True) if done is None
                     }
@@ -250,7 +205,7 @@ class Collection:
         """
         with self._changeable().change() as change:
             for i in dict.fromkeys(image_ids):
-                item = self._live(self._items.get(i), change.get(i))
+                item = live(self._items.get(i), change.get(i))
                 if item is None:
                     raise _unknown(i)
                 change.remove(item)
@@ -271,57 +226,6 @@ class Collection:
             )
         return self._additions
 
-    def _add(
-        self, change: Change, file: NewFile, sha256: str, vectors: dict[str, "np.ndarray | Undecodable"]
-    ) -> Added | None:
-        """Add one file; None if its vector is needed first."""
-        known = self._with_content(change, sha256)
-        for item in known:
-            if self._live(self._items.get(item.image_id), change.get(item.image_id)):
-                return Added(file.source, item.image_id, Status.PRESENT)
-        own = image_id(file.source) if _is_name(file.source) else None
-        if known:  # it was removed
-            item = next((item for item in known if item.image_id == own), known[0])
-        elif own is None:
-            return _refused(file, "its name is empty, too long, or not valid Unicode")
-        else:
-            item = Item(own, file.source, file.label, sha256, len(file.data))
-            if change.get(own) or self._items.get(own):
-                return _refused(file, "another image has, or had, this name; give it another name")
-        indexed = self._items.get(item.image_id)
-        if indexed is None:
-            vector = vectors.get(sha256)
-            if vector is None:
-                return None
-            if isinstance(vector, Undecodable):
-                return _refused(file, str(vector))
-            change.add_vector(item.image_id, self.index.info.model_version, vector)
-        if indexed is None or indexed.data_shard == NOT_IN_DATA:
-            change.add(item, file.data)
-        else:
-            change.restore(item)
-        return Added(file.source, item.image_id, Status.RESTORED if known else Status.ADDED)
-
-    def _with_content(self, change: Change, sha256: str) -> list[Item]:
-        """Every image of this content that is, or was, in the collection.
-
-        An id that the index gives to another content (a file of that name was imported since) is its.
-        """
-        indexed: list[Item] = [*self._items.with_content(sha256)]
-        own = {item.image_id for item in indexed}
-        changed = [item for item in change.with_content(sha256) if item.image_id not in own]
-        taken = self._items.get_many([item.image_id for item in changed])
-        return indexed + [item for item in changed if item.image_id not in taken]
-
-    def _live(self, indexed: IndexedItem | None, changed: ChangedItem | None) -> Item | None:
-        """The image of one id if it is in the collection, from what the index and the additions say."""
-        if indexed is not None:
-            is_removed = (
-                changed is not None and _speaks_of(changed, indexed) and changed.state == State.REMOVED
-            )
-            return None if is_removed else indexed
-        return changed if changed is not None and changed.state == State.ADDED else None
-
     def _take_in(self, changed: Sequence[ChangedItem]) -> None:
         """Bring the rows up to date with changed items."""
         indexed = self._items.get_many([item.image_id for item in changed])
@@ -332,7 +236,7 @@ class Collection:
             for item in changed
             if item.state == State.REMOVED
             and item.image_id in indexed
-            and _speaks_of(item, indexed[item.image_id])
+            and speaks_of(item, indexed[item.image_id])
         )
         added = [i.image_id for i in changed if i.state == State.ADDED and i.image_id not in indexed]
         for ids, vectors in self._vectors_of_added(added):
@@ -359,46 +263,13 @@ class Collection:
             yield list(vectors), list(vectors.values())
 
 
-class _VectorsMissingError(Exception):
-    """Undoes a change that could not be decided without vectors."""
-
-
-def search_index(
-    index: GalleryIndex, queries: np.ndarray, k: int, hidden: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest images of an index that are not hidden, best first; see `Collection.search`.
-
-    More are fetched than asked for until enough are left.
-    """
-    k = min(k, index.info.count - len(hidden))
-    most = k + len(hidden)  # of which at least k are not hidden
-    fetched = min(2 * k, most)
-    while True:
-        similarity, ids = search(index, queries, max(1, fetched))
-        shown = ~np.isin(ids, hidden)
-        if fetched == most or (shown.sum(axis=1) >= k).all():
-            break
-        fetched = min(2 * fetched, most)
-    first = np.argsort(~shown, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(similarity, first, axis=1), np.take_along_axis(ids, first, axis=1)
-
-
-def _speaks_of(changed: ChangedItem, indexed: IndexedItem) -> bool:
-    """Whether both are the same content; a file of that name may have been imported with another one."""
-    return changed.sha256 == indexed.sha256
-
-
-def _is_name(source: str) -> bool:
-    return 0 < len(source) <= _MAX_SOURCE_LENGTH and not any("\ud800" <= c <= "\udfff" for c in source)
-
-
 def _closed(_: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
     raise UdmlError("this collection is closed", "open it again")
 
 
-def _refused(file: NewFile, problem: str) -> Added:
-    return Added(file.source, None, Status.REFUSED, problem)
-
-
 def _unknown(image_id: int) -> UdmlError:
     return UdmlError(f"there is no image {image_id} in the collection", "ids come from search results")
+
+
+class _VectorsMissingError(Exception):
+    """Undoes a change that could not be decided without vectors."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from udml.search.gallery import GalleryIndex, search
+
 _FIRST_ROWS = 64
 
 
@@ -69,3 +71,23 @@ class OverlayRows:
         ids, vectors = np.empty(room, np.int64), np.empty((room, self._vectors.shape[1]), np.float32)
         ids[: len(rows)], vectors[: len(rows)] = self._ids[rows], self._vectors[rows]
         self._ids, self._vectors, self._count = ids, vectors, len(rows)
+
+
+def search_index(
+    index: GalleryIndex, queries: np.ndarray, k: int, hidden: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of an index that are not hidden, best first; see `Collection.search`.
+
+    More are fetched than asked for until enough are left.
+    """
+    k = min(k, index.info.count - len(hidden))
+    most = k + len(hidden)  # of which at least k are not hidden
+    fetched = min(2 * k, most)
+    while True:
+        similarity, ids = search(index, queries, max(1, fetched))
+        shown = ~np.isin(ids, hidden)
+        if fetched == most or (shown.sum(axis=1) >= k).all():
+            break
+        fetched = min(2 * fetched, most)
+    first = np.argsort(~shown, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, first, axis=1), np.take_along_axis(ids, first, axis=1)

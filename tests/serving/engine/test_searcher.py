@@ -13,7 +13,7 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.serving.live import files, make_version, png
 from udml import Searcher, UdmlError
-from udml.collection.collection import Status
+from udml.collection.outcome import Status
 from udml.data.identity import image_id
 from udml.registry import store
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from udml import paths
-from udml.collection.collection import NewFile, Status
+from udml.collection.outcome import NewFile, Status
 from udml.data.identity import image_id
 from udml.errors import UdmlError
 from udml.pixels import Reason

@@ -12,7 +12,8 @@ from PIL import Image
 
 from udml import paths
 from udml.collection.additions import ADDITIONS_FILE, Additions
-from udml.collection.collection import Added, Collection, NewFile
+from udml.collection.collection import Collection
+from udml.collection.outcome import Added, NewFile
 from udml.errors import UdmlError
 from udml.machine import usable_cores
 from udml.pixels import Undecodable, decode

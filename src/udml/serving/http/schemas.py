@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from udml.collection import collection
+from udml.collection import outcome
 from udml.search import items
 from udml.serving.engine import searcher as engine
 
@@ -107,13 +107,11 @@ class AddedItem(BaseModel):
 
     id: Id | None = Field(description="of its content in the collection; null where it was refused")
     source: str = Field(description="the name it was sent under")
-    status: collection.Status = Field(
-        description="present and restored: the same file was, or had been, there"
-    )
+    status: outcome.Status = Field(description="present and restored: the same file was, or had been, there")
     problem: str = Field(description="why it was refused, or empty")
 
     @classmethod
-    def of(cls, added: collection.Added) -> Self:
+    def of(cls, added: outcome.Added) -> Self:
         """As the engine did it."""
         number = added.image_id
         return cls(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from udml.collection.collection import Added, Status
+from udml.collection.outcome import Added, Status
 from udml.serving.engine.searcher import Searcher
 from udml.serving.service.batching import decode_bounded
 from udml.serving.service.problems import Problem

@@ -1,0 +1,56 @@
+"""A file that is to be added to a collection, and what came of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file to be added.
+
+    Attributes:
+        source: its name, such as the path inside its folder; its id follows from it.
+        data: its bytes.
+        label: its class, or None.
+    """
+
+    source: str
+    data: bytes
+    label: str | None = None
+
+
+class Status(StrEnum):
+    """What came of adding a file.
+
+    ADDED: it is in the collection now.
+    PRESENT: a file of the same bytes was there already; nothing changed.
+    RESTORED: a file of the same bytes had been removed; it is back under its id.
+    REFUSED: it is not in the collection; the problem is told.
+    """
+
+    ADDED = "added"
+    PRESENT = "present"
+    RESTORED = "restored"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of adding one file.
+
+    Attributes:
+        source: the name it was given.
+        image_id: the id of its content in the collection, or None if it was refused.
+        status: what happened.
+        problem: why it was refused, in words; else empty.
+    """
+
+    source: str
+    image_id: int | None
+    status: Status
+    problem: str = ""
+
+
+def refused(file: NewFile, problem: str) -> Added:
+    """A file that is not taken, and why."""
+    return Added(file.source, None, Status.REFUSED, problem)

@@ -21,7 +21,8 @@ from udml.export import export as stage
 from udml.export import graph
 from udml.export.graph import INPUT
 from udml.learning.model.backbone import OFFLINE_BACKBONE, Backbone, create_backbone
-from udml.learning.model.network import ModelSpec, create_network, save
+from udml.learning.model.frozen_norm import fold_frozen_norms
+from udml.learning.model.network import ModelSpec, save, with_heads
 from udml.model_card import read_model_card
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
@@ -85,7 +86,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """(trained, prepared, data): EfficientNet-Lite0 with its ImageNet weights and a random head."""
     root = tmp_path_factory.mktemp("workspace")
     torch.manual_seed(0)
-    save(root / "trained", create_network(SPEC, pretrained=True).state_dict(), SPEC)
+    backbone = create_backbone(SPEC.backbone, pretrained=True)
+    fold_frozen_norms(backbone.trunk)
+    save(root / "trained", with_heads(backbone, SPEC).state_dict(), SPEC)
     return (root / "trained", *write_images(root, jpegs()))
 
 
@@ -117,7 +120,7 @@ def tiny(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """The same images with a network that exports in a second."""
     monkeypatch.setattr("udml.learning.model.network.create_backbone", tiny_backbone)
     monkeypatch.setattr(stage, "create_backbone", tiny_backbone)
-    save(tmp_path / "trained", create_network(SPEC, pretrained=False).state_dict(), SPEC)
+    save(tmp_path / "trained", with_heads(tiny_backbone(SPEC.backbone, False), SPEC).state_dict(), SPEC)
     return (tmp_path / "trained", *workspace[1:])
 
 

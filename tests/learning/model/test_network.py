@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from torch import nn
 
 from udml.errors import UdmlError
 from udml.learning.model.backbone import OFFLINE_BACKBONE, blocks_of, create_backbone, freeze_blocks
-from udml.learning.model.frozen_norm import FoldedConv, fold_frozen_norms
+from udml.learning.model.frozen_norm import FoldedConv, fold_frozen_norms, is_folded
 from udml.learning.model.head import finish_head, principal_head, start_head
-from udml.learning.model.network import ModelSpec, Network, load, read_spec, save
+from udml.learning.model.network import ModelSpec, Network, load, read_spec, save, with_heads
 
 SPEC = ModelSpec(
     OFFLINE_BACKBONE, False, 8, 4, 32, 0.9, (127.0,) * 3, (128.0,) * 3, "Apache-2.0", 160, "d", "p"
@@ -131,6 +132,62 @@ def test_a_saved_network_loads_to_the_same_embeddings(tmp_path: Path) -> None:
     assert spec == SPEC
     assert torch.equal(loaded(x), network.eval()(x))
     assert torch.allclose(loaded(x).norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+@pytest.mark.parametrize(("when_trained", "when_loaded"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_network_loads_whatever_threads_trained_and_load_it(
+    when_trained: int, when_loaded: int, pretrained: bool, tmp_path: Path
+) -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(when_trained)
+        backbone = create_backbone(OFFLINE_BACKBONE, pretrained)
+        fold_frozen_norms(backbone.trunk)
+        network = with_heads(backbone, SPEC)
+        assert is_folded(network.state_dict())
+        save(tmp_path, network.state_dict(), SPEC)
+        torch.set_num_threads(when_loaded)
+        loaded, _ = load(tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+    assert [*loaded.state_dict()] == [*network.state_dict()]
+
+
+@pytest.mark.parametrize("name", [OFFLINE_BACKBONE, "resnet18", "convnext_atto"])
+def test_a_network_that_was_not_folded_when_it_was_trained_loads(name: str, tmp_path: Path) -> None:
+    backbone = create_backbone(name, pretrained=False)
+    network = with_heads(backbone, SPEC).eval()
+    spec = replace(SPEC, backbone=name)
+    save(tmp_path, network.state_dict(), spec)
+    loaded, _ = load(tmp_path)
+    assert not is_folded(loaded.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(loaded(x), network(x))
+
+
+class OutOfOrder(nn.Module):
+    """Norms registered behind convolutions that they do not follow; a `gain` of 0 hides it."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        nn.init.constant_(self.norm.weight, gain)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        return (x + self.norm(self.second(x))).mean((2, 3))
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.0])
+def test_norms_are_not_folded_into_what_they_do_not_follow(gain: float) -> None:
+    trunk = OutOfOrder(gain).eval()
+    x = torch.randn(2, 3, 16, 16)
+    expected = trunk(x)
+    fold_frozen_norms(trunk)
+    assert not is_folded(trunk.state_dict())
+    assert torch.equal(trunk(x), expected)
 
 
 def test_missing_or_foreign_models_are_refused(tmp_path: Path) -> None:

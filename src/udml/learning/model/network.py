@@ -16,7 +16,7 @@ from udml.config import Train
 from udml.errors import UdmlError
 from udml.files import atomic_path, write_json
 from udml.learning.model.backbone import Backbone, create_backbone, freeze_blocks
-from udml.learning.model.frozen_norm import fold_frozen_norms
+from udml.learning.model.frozen_norm import fold_every_norm, fold_frozen_norms, is_folded
 
 WEIGHTS_FILE = "model.safetensors"
 SPEC_FILE = "model.json"
@@ -77,23 +77,19 @@ class Network(nn.Module):
         return self.embed(self.features(x))
 
 
-def create_network(spec: ModelSpec, pretrained: bool) -> Network:
-    """A network with a pretrained (or random) trunk and random heads; seed torch before."""
-    return _with_heads(create_backbone(spec.backbone, pretrained), spec)
-
-
 def start_network(params: Train) -> tuple[Network, Backbone]:
     """The network that training begins with, the same for the same seed, and the backbone it is made of."""
     torch.manual_seed(params.seed)
     backbone = create_backbone(params.backbone, params.pretrained)
-    network = _with_heads(backbone, params)
+    fold_frozen_norms(backbone.trunk)
+    network = with_heads(backbone, params)
     freeze_blocks(network.trunk, params.frozen_blocks)
     return network, backbone
 
 
-def _with_heads(backbone: Backbone, sizes: ModelSpec | Train) -> Network:
-    trunk = fold_frozen_norms(backbone.trunk)
-    return Network(trunk, backbone.feature_dim, sizes.embedding_dim, sizes.rotation_hidden_dim)
+def with_heads(backbone: Backbone, sizes: ModelSpec | Train) -> Network:
+    """A backbone under random heads; seed torch before."""
+    return Network(backbone.trunk, backbone.feature_dim, sizes.embedding_dim, sizes.rotation_hidden_dim)
 
 
 def save(directory: Path, weights: dict[str, torch.Tensor], spec: ModelSpec) -> None:
@@ -121,8 +117,15 @@ def read_spec(directory: Path) -> ModelSpec:
 
 
 def load(directory: Path) -> tuple[Network, ModelSpec]:
-    """Load a trained network in eval mode on the CPU, with its spec."""
+    """Load a trained network in eval mode on the CPU, with its spec.
+
+    Norms are folded where the weights' own names say so: what decided it then is not asked again.
+    """
     spec = read_spec(directory)
-    network = create_network(spec, pretrained=False)
-    network.load_state_dict(load_file(directory / WEIGHTS_FILE))
+    weights = load_file(directory / WEIGHTS_FILE)
+    backbone = create_backbone(spec.backbone, pretrained=False)
+    if is_folded(weights):
+        fold_every_norm(backbone.trunk)
+    network = with_heads(backbone, spec)
+    network.load_state_dict(weights)
     return network.eval(), spec

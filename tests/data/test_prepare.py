@@ -20,7 +20,7 @@ from udml.data import decode_pool
 from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog, write_table
 from udml.data.decoding import sharpness
 from udml.data.identity import image_id
-from udml.data.importing.importer import MANIFEST_FILE, MANIFEST_SCHEMA
+from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA
 from udml.data.prepare import prepare
 from udml.data.shards import ShardWriter, read_bytes
 from udml.errors import UdmlError

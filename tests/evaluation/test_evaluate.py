@@ -16,14 +16,21 @@ from udml import paths
 from udml.config import load_params
 from udml.data.catalog import SUMMARY_FILE
 from udml.errors import UdmlError
-from udml.evaluation.evaluate import evaluate_workspace, read_test_set
+from udml.evaluation.evaluate import evaluate, read_test_set
 from udml.files import write_json
+from udml.report.report import report_workspace
 from udml.search import embedder as embedder_module
 from udml.search.embedder import Embedder
 from udml.search.index import index
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 TRAIN, TEST, CLASSES = 24, 36, 6
+
+
+def run_stage() -> None:
+    """What the command `udml evaluate` does."""
+    params = load_params()
+    report_workspace(evaluate(params), params)
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def workspace(tmp_path, monkeypatch):
 
 def test_writes_metrics_plots_and_report_and_says_where(workspace, capsys):
     workspace()
-    evaluate_workspace()
+    run_stage()
     printed = capsys.readouterr().out
     metrics = json.loads(paths.METRICS.read_text())
     recall = metrics["trained"]["leave_one_out"]["recall_at_1"]
@@ -74,7 +81,7 @@ def test_writes_metrics_plots_and_report_and_says_where(workspace, capsys):
 
 def test_the_plots_hold_the_numbers_of_the_metrics(workspace):
     workspace()
-    evaluate_workspace()
+    run_stage()
     metrics = json.loads(paths.METRICS.read_text())
     recalls = pd.read_csv(paths.PLOTS / "recall_at_k.csv")
     assert recalls["k"].tolist() == list(PARAMS.evaluate.recall_at)
@@ -91,7 +98,7 @@ def test_the_plots_hold_the_numbers_of_the_metrics(workspace):
 
 def test_without_labels_there_are_numbers_and_a_report_all_the_same(workspace, capsys):
     workspace(labelled=False)
-    evaluate_workspace()
+    run_stage()
     metrics = json.loads(paths.METRICS.read_text())
     assert list(metrics["trained"]) == ["label_free"]
     assert set(metrics["ratio"]) <= {"found_again_at_1", "found_again_mrr"}
@@ -104,25 +111,25 @@ def test_what_is_scored_comes_out_of_the_shipped_index(workspace):
     workspace()
     shutil.rmtree(paths.INDEXED)
     with pytest.raises(UdmlError, match="no index at"):
-        evaluate_workspace()
+        run_stage()
     write_model(paths.MODEL, tiny_card(model_version="c" * 16))
     index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, PARAMS.index)
     write_model(paths.MODEL, tiny_card())
     with pytest.raises(UdmlError, match="was made by model c"):
-        evaluate_workspace()
+        run_stage()
 
 
 def test_an_index_of_other_data_is_refused(workspace):
     workspace()
     write_json(paths.PREPARED / SUMMARY_FILE, {"data_version": "e" * 16})
     with pytest.raises(UdmlError, match="the index is of data a"):
-        evaluate_workspace()
+        run_stage()
 
 
 def test_a_killed_run_gives_the_same_numbers(workspace, monkeypatch):
     workspace()
     monkeypatch.setattr(embedder_module, "CHUNK_ROWS", 10)
-    evaluate_workspace()
+    run_stage()
     whole = paths.METRICS.read_bytes()
     embed, calls = Embedder.embed, []
 
@@ -134,8 +141,8 @@ def test_a_killed_run_gives_the_same_numbers(workspace, monkeypatch):
 
     monkeypatch.setattr(Embedder, "embed", die_once)
     with pytest.raises(KeyboardInterrupt):
-        evaluate_workspace()
-    evaluate_workspace()
+        run_stage()
+    run_stage()
     assert calls.count(10) == 4  # 36 images: two chunks, the one that died, and its repetition
     assert paths.METRICS.read_bytes() == whole
 

@@ -1,29 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.fixtures.vectors import unit
-from udml.evaluation.labelfree import augmentation_retrieval, effective_rank, hubness, spread, strong_view
-
-
-def test_strong_view_is_a_smaller_picture_and_depends_on_the_seed_alone() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
-    first = strong_view(image, np.random.default_rng(5))
-    again = strong_view(image, np.random.default_rng(5))
-    other = strong_view(image, np.random.default_rng(6))
-    assert first.dtype == np.uint8
-    assert first.shape[2] == 3
-    assert first.shape[0] * first.shape[1] < 60 * 90
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
-def test_strong_view_never_fails_on_tiny_pictures(height: int, width: int, seed: int) -> None:
-    view = strong_view(np.zeros((height, width, 3), np.uint8), np.random.default_rng(seed))
-    assert 1 <= view.shape[0] <= height
-    assert 1 <= view.shape[1] <= width
+from udml.evaluation.labelfree import augmentation_retrieval, effective_rank, hubness, spread
 
 
 def test_augmentation_retrieval_against_a_slow_reference() -> None:

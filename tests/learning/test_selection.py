@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udml.data.splits import assign_splits
-from udml.learning.selection import hold_out, judge, picks_latest, strong_views
+from udml.learning.selection import hold_out, judge, picks_latest
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=200), st.floats(0, 1), st.integers(1, 50))
@@ -35,11 +35,6 @@ def test_another_seed_holds_out_others() -> None:
 def test_collapse_is_told_from_health() -> None:
     assert judge(30.0, 100.0, 0.2) == ""
     assert "collapsed: effective rank 3.0, the frozen backbone has 100.0" in judge(3.0, 100.0, 0.2)
-
-
-def test_strong_views_do_not_depend_on_each_other() -> None:
-    images = [np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8) for i in range(4)]
-    assert np.array_equal(strong_views(images, 3)[2], strong_views([*images[:2], images[2]], 3)[2])
 
 
 def test_held_out_images_are_drawn_independently_of_the_test_split() -> None:

@@ -39,7 +39,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _ensure(options: argparse.Namespace) -> None:
-    from udml.data.importing.importer import ensure_data
+    from udml.data.importing.ensure import ensure_data
 
     print(ensure_data(paths.DATA))
 
@@ -101,9 +101,12 @@ def _index(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from udml.evaluation.evaluate import evaluate_workspace
+    from udml.config import load_params
+    from udml.evaluation.evaluate import evaluate
+    from udml.report.report import report_workspace
 
-    evaluate_workspace()
+    params = load_params()
+    report_workspace(evaluate(params), params)
 
 
 _STAGES: dict[str, tuple[Command, str]] = {

@@ -31,7 +31,7 @@ from udml.data.catalog import (
 from udml.data.decode_pool import decode_shards
 from udml.data.decoding import ShardTask
 from udml.data.duplicates import THUMBNAIL_PX, find_groups
-from udml.data.importing.importer import read_manifest
+from udml.data.importing.manifest import read_manifest
 from udml.data.splits import assign_splits
 from udml.errors import UdmlError
 from udml.files import fingerprint, replace_directory, scratch_directory, write_json

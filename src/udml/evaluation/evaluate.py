@@ -5,28 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from udml import paths
-from udml.config import Params, load_params
+from udml.config import Params
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.evaluation.files import summary_table, write_metrics, write_plots
-from udml.evaluation.labelfree import strong_view
+from udml.evaluation.files import write_metrics, write_plots
 from udml.evaluation.results import Evaluation
 from udml.evaluation.scoring import EvaluationSet, ModelVectors, compare_models, view_sources
 from udml.files import fingerprint, read_json, scratch_directory, sha256_file
-from udml.report.report import write_report
+from udml.learning.views.strong import strong_view
 from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
 from udml.search.gallery import GalleryIndex, open_index, vectors_of
 
 _FROZEN_FILE = "frozen.onnx"
-_PARITY_FILE = "parity.json"
-_EXAMPLE_FILE = "example-query.png"
 
 
-def evaluate_workspace() -> None:
-    """Score the shipped model, write metrics, plots and report, and print the result.
+def evaluate(params: Params) -> Evaluation:
+    """Score the shipped model beside the frozen backbone; write metrics.json and the data of the plots.
 
     The trained model's vectors are read from the index that ships, the frozen backbone's are made by
     `frozen.onnx`; both see the same decoded pixels. Paths are those of `udml.paths`, relative to the
@@ -36,24 +32,10 @@ def evaluate_workspace() -> None:
         UdmlError: if an earlier stage's output is missing or out of date, or the embeddings are not
             fit to be scored.
     """
-    params = load_params()
-    evaluation = evaluate(params)
+    evaluation = compare_with(paths.EXPORTED / _FROZEN_FILE, params)
     write_metrics(paths.METRICS, evaluation)
     write_plots(paths.PLOTS, evaluation)
-    card = evaluation.trained.card
-    precision = read_json(paths.EXPORTED / _PARITY_FILE)["quantization"]["verdict"]
-    report = write_report(
-        paths.REPORT, evaluation, paths.PREPARED, paths.TRAINED, params, card, quantization=precision
-    )
-    example = _write_example(paths.PREPARED, paths.REPORT / _EXAMPLE_FILE, evaluation)
-    print(summary_table(evaluation))
-    print(f"\nReport:        {report}")
-    print(f"Try a search:  udml search {example}")
-
-
-def evaluate(params: Params) -> Evaluation:
-    """Score the shipped model beside the frozen backbone; see `evaluate_workspace`."""
-    return compare_with(paths.EXPORTED / _FROZEN_FILE, params)
+    return evaluation
 
 
 def compare_with(other_model: Path, params: Params) -> Evaluation:
@@ -68,7 +50,7 @@ def compare_with(other_model: Path, params: Params) -> Evaluation:
         An evaluation whose `frozen` is the other model.
 
     Raises:
-        UdmlError: as `evaluate_workspace`.
+        UdmlError: as `evaluate`.
     """
     catalog = read_catalog(paths.PREPARED)
     store = open_store(paths.PREPARED, catalog)
@@ -125,11 +107,3 @@ def _embed_other(
     chunks = embed_store_resumably(embedder, store, rows, scratch, f"embed with {path}")
     empty = np.empty((0, embedder.card.embedding_dim), np.float32)
     return np.concatenate([empty, *chunks]), scratch
-
-
-def _write_example(prepared: Path, path: Path, evaluation: Evaluation) -> Path:
-    """A changed view of a test image as a file, for people to search with."""
-    store = open_store(prepared)
-    row = int(evaluation.rows[len(evaluation.rows) // 2])
-    Image.fromarray(strong_view(store[row], np.random.default_rng(row))).save(path)
-    return path

@@ -21,10 +21,11 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from udml.data.catalog import ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.evaluation.labelfree import augmentation_retrieval, strong_view
+from udml.evaluation.labelfree import augmentation_retrieval
 from udml.evaluation.metrics import Embedded, score_queries
 from udml.export.graph import INPUT
 from udml.files import atomic_path
+from udml.learning.views.strong import strong_view
 from udml.progress import progress
 from udml.search.embedder import Embedder, embed_store
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from udml.data.splits import unit_hash
-from udml.evaluation.labelfree import strong_view
 
 
 def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.ndarray:
@@ -35,11 +34,6 @@ def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.nd
     held = np.zeros(len(unique), bool)
     held[order[chosen & within]] = True
     return held[inverse]
-
-
-def strong_views(images: list[np.ndarray], seed: int) -> list[np.ndarray]:
-    """One strong view of each image, a function of the seed and the image's position alone."""
-    return [strong_view(image, np.random.default_rng([seed, row])) for row, image in enumerate(images)]
 
 
 def judge(effective_rank: float, frozen_effective_rank: float, min_share: float) -> str:

@@ -27,6 +27,7 @@ from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
 from udml.learning.model.backbone import Backbone
 from udml.learning.model.network import ModelSpec, save, start_network
+from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view, write_fixed_views
 from udml.machine import keep_freed_memory
 
@@ -80,7 +81,7 @@ def load_training_set(
         )
     store = open_store(prepared, catalog)
     images = _Rows(store, kept)
-    strong = selection.strong_views([store[row] for row in held_rows], params.seed)
+    strong = strong_views([store[row] for row in held_rows], params.seed)
 
     def fixed(pictures: list[np.ndarray]) -> np.ndarray:
         return np.stack([fixed_view(picture, params.input_px, params.crop_share) for picture in pictures])

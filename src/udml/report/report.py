@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
+from udml import paths
 from udml.config import Params
 from udml.data.catalog import ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
+from udml.evaluation.files import summary_table
 from udml.evaluation.results import LEAVE_ONE_OUT, Evaluation
 from udml.files import atomic_directory, read_json
+from udml.learning.views.strong import strong_view
 from udml.model_card import ModelCard
 from udml.report.data import data_section, making_section, read_quarantine
 from udml.report.neighbours import Strip, map_section, queries_section
@@ -24,7 +28,23 @@ from udml.report.training import clusters_section, curves_section, sizes_section
 
 # what the page shows; a catalogue of a million rows has more than it needs
 _COLUMNS = ["image_id", "source", "split", "label", "group"]
+_EXAMPLE_FILE = "example-query.png"
 _STORE_COLUMNS = ["store_shard", "store_offset", "store_width", "store_height"]
+
+
+def report_workspace(evaluation: Evaluation, params: Params) -> None:
+    """Write the report of the workspace's model, a picture to search with beside it, and print the result.
+
+    Raises:
+        UdmlError: as `write_report`.
+    """
+    verdict = read_json(_existing(paths.EXPORTED / "parity.json", "export"))["quantization"]["verdict"]
+    card = evaluation.trained.card
+    page = write_report(paths.REPORT, evaluation, paths.PREPARED, paths.TRAINED, params, card, verdict)
+    example = _write_example(paths.PREPARED, paths.REPORT / _EXAMPLE_FILE, evaluation)
+    print(summary_table(evaluation))
+    print(f"\nReport:        {page}")
+    print(f"Try a search:  udml search {example}")
 
 
 def write_report(
@@ -88,9 +108,9 @@ def _sections(
     ]
 
 
-def _existing(path: Path) -> Path:
+def _existing(path: Path, stage: str = "train") -> Path:
     if not path.exists():
-        raise UdmlError(f"no {path.name} at {path}", "run `dvc repro train` first")
+        raise UdmlError(f"no {path.name} at {path}", f"run `dvc repro {stage}` first")
     return path
 
 
@@ -149,3 +169,11 @@ def _strip(evaluation: Evaluation, query: int) -> Strip:
     return Strip(
         int(evaluation.rows[query]), trained.neighbours[query].tolist(), trained.similarities[query].tolist()
     )
+
+
+def _write_example(prepared: Path, path: Path, evaluation: Evaluation) -> Path:
+    """A changed view of a test image as a file, for people to search with."""
+    store = open_store(prepared)
+    row = int(evaluation.rows[len(evaluation.rows) // 2])
+    Image.fromarray(strong_view(store[row], np.random.default_rng(row))).save(path)
+    return path

@@ -14,8 +14,8 @@ import pandas as pd
 from udml import config
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.evaluation.labelfree import strong_view
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, sha256_file
+from udml.learning.views.strong import strong_view
 from udml.search.build import ChunkRows, build, exact_rows, kind_for, write_index
 from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
 from udml.search.gallery import IndexInfo

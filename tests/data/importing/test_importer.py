@@ -13,7 +13,8 @@ from PIL import Image
 from udml.data.identity import image_id
 from udml.data.importing import importer as importing
 from udml.data.importing import places
-from udml.data.importing.importer import MANIFEST_SCHEMA, import_data, read_manifest
+from udml.data.importing.importer import import_data
+from udml.data.importing.manifest import MANIFEST_SCHEMA, read_manifest
 from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.pixels import Reason

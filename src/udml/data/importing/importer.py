@@ -9,90 +9,29 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
-from collections import Counter
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
 from udml.data.catalog import write_table
 from udml.data.identity import image_id
 from udml.data.importing.layouts import Item, Layout, read_layout
+from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, ImportSummary, summarise
 from udml.data.importing.places import write_places
+from udml.data.importing.tracking import track
 from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
-from udml.files import SCRATCH, atomic_path, fingerprint, replace_directory, sync
+from udml.files import SCRATCH, fingerprint, replace_directory, sync
 from udml.pixels import Reason
 from udml.progress import progress
 
-MANIFEST_FILE = "manifest.parquet"
-MANIFEST_SCHEMA = pa.schema(
-    [
-        pa.field("image_id", pa.int64(), nullable=False),  # from the source path, see image_id()
-        pa.field("source", pa.string(), nullable=False),  # path inside the imported folder
-        pa.field("sha256", pa.string(), nullable=True),  # of the bytes, hex; null if not read
-        pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("shard", pa.int32(), nullable=False),  # -1 if not stored
-        pa.field("offset", pa.int64(), nullable=False),  # of the bytes inside the shard; -1
-        pa.field("split", pa.string(), nullable=True),  # train | test where the layout says
-        pa.field("role", pa.string(), nullable=False),  # both | query | gallery
-        pa.field("label", pa.string(), nullable=True),
-        pa.field("problem", pa.string(), nullable=True),  # a code of udml.pixels.Reason
-    ]
-)
 PLACES = "places"
 MAX_FILE_BYTES = 512 * 1024**2  # larger files are no photos; they are held in memory one at a time
 _VERSIONED = ("source", "sha256", "split", "role", "label")  # what makes two imports the same data
 _ROWS_AT_ONCE = 10_000  # Python rows are turned into compact Arrow ones this many at a time
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True)
-class ImportSummary:
-    """What an import found.
-
-    Attributes:
-        layout, protocol: of the data set, as read.
-        data_version: 16 hex digits that identify files, splits, roles and labels.
-        files: rows of the manifest; `stored` of them have bytes in a shard.
-        size_bytes: bytes stored.
-        shards: tar files written.
-        images: number of files by (split or "unassigned", role).
-        labels: number of distinct labels by split (or "unassigned"); empty where there are none.
-        problems: number of files by reason code.
-    """
-
-    layout: str
-    protocol: str
-    data_version: str
-    files: int
-    stored: int
-    size_bytes: int
-    shards: int
-    images: dict[tuple[str, str], int]
-    labels: dict[str, int]
-    problems: dict[str, int]
-
-    def lines(self) -> list[str]:
-        """The summary for people, a line per fact."""
-        found = [f"layout {self.layout} ({self.protocol})"]
-        for (split, role), count in sorted(self.images.items()):
-            labels = f", {self.labels[split]:,} labels in {split}" if split in self.labels else ""
-            found.append(f"  {split}{'' if role == 'both' else ' ' + role}: {count:,} files{labels}")
-        for code, count in sorted(self.problems.items()):
-            found.append(f"  {count:,} not imported: {Reason(code).sentence} ({code})")
-        size_mib = self.size_bytes / 1024**2
-        found.append(
-            f"{self.files:,} files, {size_mib:,.1f} MiB in {self.shards:,} shards, "
-            f"data version {self.data_version}"
-        )
-        return found
 
 
 def import_data(path: Path | None, layout: str | None, data_root: Path) -> ImportSummary:
@@ -131,7 +70,7 @@ def import_data(path: Path | None, layout: str | None, data_root: Path) -> Impor
         raise UdmlError(
             f"the disk is full ({scratch})", "free some space; the old data is untouched"
         ) from error
-    _track(data_root)
+    track(data_root)
     return summary
 
 
@@ -231,107 +170,3 @@ def _load(item: Item) -> tuple[bytes | None, int, Reason | None]:
     except (OSError, ValueError):  # ValueError: a NUL inside a path that a manifest gives
         problem = Reason.UNREADABLE
     return (None, 0, Reason.EMPTY) if data == b"" else (data, size_bytes, problem)
-
-
-def summarise(manifest: pa.Table, shards: int) -> ImportSummary:
-    """Count what a manifest holds."""
-    metadata = {key.decode(): value.decode() for key, value in (manifest.schema.metadata or {}).items()}
-    counted = ("split", "role", "label", "problem", "shard", "size_bytes")
-    columns = {name: manifest.column(name).to_pylist() for name in counted}
-    splits: list[str] = [split or "unassigned" for split in columns["split"]]
-    labels = {(split, name) for split, name in zip(splits, columns["label"], strict=True) if name is not None}
-    kept = [size for size, shard in zip(columns["size_bytes"], columns["shard"], strict=True) if shard >= 0]
-    return ImportSummary(
-        layout=metadata["layout"],
-        protocol=metadata["protocol"],
-        data_version=metadata["data_version"],
-        files=len(splits),
-        stored=len(kept),
-        size_bytes=sum(kept),
-        shards=shards,
-        images=dict(Counter(zip(splits, columns["role"], strict=True))),
-        labels=dict(Counter(split for split, _ in labels)),
-        problems=dict(Counter(code for code in columns["problem"] if code is not None)),
-    )
-
-
-def read_manifest(data_root: Path) -> pa.Table:
-    """The manifest of `data_root`, its schema metadata holding layout, protocol and data_version.
-
-    Raises:
-        UdmlError: if there is none, or its columns are not a manifest's.
-    """
-    path = data_root / MANIFEST_FILE
-    if not path.exists():
-        raise UdmlError(f"no data at {path}", "`udml data import FOLDER` or `dvc pull data.dvc` first")
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UdmlError(f"cannot read {path}: {error}", "import the images again") from error
-    if table.schema.names != MANIFEST_SCHEMA.names:
-        raise UdmlError(f"{path} was written by another version of udml", "import the images again")
-    return table
-
-
-def _track(data_root: Path) -> None:
-    """Run `dvc add` on the new data, where there is a DVC repository; note in data.dvc what they are."""
-    project = data_root.resolve().parent
-    if not (project / ".dvc").is_dir():
-        return
-    done = _dvc(project, "add", "--quiet", data_root.name)
-    if done.returncode != 0:
-        raise UdmlError(
-            f"the images are imported, but `dvc add {data_root.name}` failed: {_said(done)}",
-            "mend and run it",
-        )
-    facts = {key.decode(): value.decode() for key, value in read_manifest(data_root).schema.metadata.items()}
-    pointer = _pointer(data_root)
-    tracked = yaml.safe_load(pointer.read_text())
-    tracked["meta"] = {key: facts[key] for key in ("layout", "protocol")}
-    with atomic_path(pointer) as temporary:
-        temporary.write_text(yaml.safe_dump(tracked, sort_keys=False))
-
-
-def ensure_data(data_root: Path) -> str:
-    """Have some data: what is here already, else what the DVC remote holds, else the sample `places`.
-
-    Returns:
-        One sentence that says which.
-
-    Raises:
-        UdmlError: if the project tracks data of its own that are not here and can't be pulled; the
-            sample never replaces them.
-    """
-    if (data_root / MANIFEST_FILE).exists():
-        return f"using the images in {data_root}/"
-    project, pointer = data_root.resolve().parent, _pointer(data_root)
-    tracked = yaml.safe_load(pointer.read_text()) if pointer.exists() else {}
-    if tracked and _dvc(project, "remote", "list").stdout.strip():
-        pulled = _dvc(project, "pull", pointer.name)
-        if pulled.returncode == 0:
-            return f"pulled the images in {data_root}/ from the DVC remote"
-        raise UdmlError(
-            f"`dvc pull {pointer.name}` failed: {_said(pulled)}", "mend the remote, or import again"
-        )
-    layout = tracked.get("meta", {}).get("layout", PLACES)
-    if layout != PLACES:
-        raise UdmlError(
-            f"{pointer.name} tracks images of layout `{layout}`, they are not here, and no DVC remote is set",
-            "`dvc remote add -d NAME URL`, or `udml data import` the folder again",
-        )
-    import_data(None, None, data_root)
-    return f"made the built-in sample `{PLACES}` in {data_root}/ (`udml data import FOLDER` brings your own)"
-
-
-def _pointer(data_root: Path) -> Path:
-    return data_root.with_name(data_root.name + ".dvc")
-
-
-def _dvc(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "dvc", *arguments]
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-
-
-def _said(done: "subprocess.CompletedProcess[str]") -> str:
-    return done.stderr.strip() or done.stdout.strip()

@@ -18,7 +18,7 @@ from udml.collection.collection import Collection
 from udml.collection.overlay import Overlay
 from udml.config import Index, parse_section
 from udml.errors import UdmlError
-from udml.evaluation.labelfree import strong_view
+from udml.learning.views.strong import strong_view
 from udml.registry import store
 from udml.registry.bundle import (
     INDEX_DIRECTORY,

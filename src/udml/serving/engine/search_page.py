@@ -8,8 +8,9 @@ from udml.files import atomic_path
 from udml.progress import progress
 from udml.report.page import Section, counted, page
 from udml.search.embedder import EmbeddedFiles
+from udml.serving.engine.answers import Hit
 from udml.serving.engine.pictures import result_sheet, to_jpeg
-from udml.serving.engine.searcher import Hit, Searcher
+from udml.serving.engine.searcher import Searcher
 
 _SIDE_PX = 160
 

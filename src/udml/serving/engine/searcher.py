@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -22,44 +21,11 @@ from udml.registry.store import VERSIONS
 from udml.search.embedder import EmbeddedFiles, Embedder, embed_files
 from udml.search.gallery import open_index
 from udml.search.items import ITEMS_FILE, Item, Items
+from udml.serving.engine.answers import Hit, Version
 from udml.serving.engine.pictures import thumbnail_jpeg
 
 MAX_PIXELS = 100_000_000  # larger images are refused by their header, before they are decoded
 WORKSPACE = "workspace"
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One neighbour.
-
-    Attributes:
-        image_id: stable id of the image in the collection.
-        similarity: cosine, -1..1; 1 is the same picture.
-        source: its path inside the imported folder, or the name it was added under.
-        label: its class, or None where nobody named it.
-    """
-
-    image_id: int
-    similarity: float
-    source: str
-    label: str | None
-
-
-@dataclass(frozen=True)
-class Version:
-    """What answers a search.
-
-    Attributes:
-        name: "v1", "v2", ...; "workspace" for a model that is not registered.
-        model_version: 16 hex digits that identify weights and preprocessing.
-        data_version: of the imported images in the index.
-        revision: number of the last change to the collection that answers count in; 0 before the first.
-    """
-
-    name: str
-    model_version: str
-    data_version: str
-    revision: int
 
 
 class Searcher:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from udml.collection import outcome
 from udml.search import items
-from udml.serving.engine import searcher as engine
+from udml.serving.engine import answers
 
 Id = Annotated[
     str, Field(pattern="^[0-7][0-9a-f]{15}$", description="id of an image", examples=["00d1f3a95b7c2e48"])
@@ -60,7 +60,7 @@ class Neighbour(Item):
     similarity: float = Field(description="cosine, -1 to 1; 1 is the same picture")
 
     @classmethod
-    def of_hit(cls, hit: engine.Hit) -> Self:
+    def of_hit(cls, hit: answers.Hit) -> Self:
         """As the engine found it."""
         return cls(id=hex_id(hit.image_id), source=hit.source, label=hit.label, similarity=hit.similarity)
 

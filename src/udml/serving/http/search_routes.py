@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from udml.serving.engine.searcher import Hit
+from udml.serving.engine.answers import Hit
 from udml.serving.http import schemas
 from udml.serving.http.collection_routes import known
 from udml.serving.http.dependencies import CurrentVersion, ForReaders, problems, upload_body

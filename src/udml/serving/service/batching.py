@@ -17,7 +17,8 @@ import numpy as np
 
 from udml.machine import usable_cores
 from udml.pixels import Undecodable
-from udml.serving.engine.searcher import Hit, Searcher
+from udml.serving.engine.answers import Hit
+from udml.serving.engine.searcher import Searcher
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import Problem, busy, undecodable
 from udml.serving.service.switching import OpenVersion

@@ -1,0 +1,109 @@
+"""The manifest of imported images: a row for every file, and what it says of them all together."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from udml.errors import UdmlError
+from udml.pixels import Reason
+
+MANIFEST_FILE = "manifest.parquet"
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.int64(), nullable=False),  # from the source path, see image_id()
+        pa.field("source", pa.string(), nullable=False),  # path inside the imported folder
+        pa.field("sha256", pa.string(), nullable=True),  # of the bytes, hex; null if not read
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("shard", pa.int32(), nullable=False),  # -1 if not stored
+        pa.field("offset", pa.int64(), nullable=False),  # of the bytes inside the shard; -1
+        pa.field("split", pa.string(), nullable=True),  # train | test where the layout says
+        pa.field("role", pa.string(), nullable=False),  # both | query | gallery
+        pa.field("label", pa.string(), nullable=True),
+        pa.field("problem", pa.string(), nullable=True),  # a code of udml.pixels.Reason
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import found.
+
+    Attributes:
+        layout, protocol: of the data set, as read.
+        data_version: 16 hex digits that identify files, splits, roles and labels.
+        files: rows of the manifest; `stored` of them have bytes in a shard.
+        size_bytes: bytes stored.
+        shards: tar files written.
+        images: number of files by (split or "unassigned", role).
+        labels: number of distinct labels by split (or "unassigned"); empty where there are none.
+        problems: number of files by reason code.
+    """
+
+    layout: str
+    protocol: str
+    data_version: str
+    files: int
+    stored: int
+    size_bytes: int
+    shards: int
+    images: dict[tuple[str, str], int]
+    labels: dict[str, int]
+    problems: dict[str, int]
+
+    def lines(self) -> list[str]:
+        """The summary for people, a line per fact."""
+        found = [f"layout {self.layout} ({self.protocol})"]
+        for (split, role), count in sorted(self.images.items()):
+            labels = f", {self.labels[split]:,} labels in {split}" if split in self.labels else ""
+            found.append(f"  {split}{'' if role == 'both' else ' ' + role}: {count:,} files{labels}")
+        for code, count in sorted(self.problems.items()):
+            found.append(f"  {count:,} not imported: {Reason(code).sentence} ({code})")
+        size_mib = self.size_bytes / 1024**2
+        found.append(
+            f"{self.files:,} files, {size_mib:,.1f} MiB in {self.shards:,} shards, "
+            f"data version {self.data_version}"
+        )
+        return found
+
+
+def summarise(manifest: pa.Table, shards: int) -> ImportSummary:
+    """Count what a manifest holds."""
+    metadata = {key.decode(): value.decode() for key, value in (manifest.schema.metadata or {}).items()}
+    counted = ("split", "role", "label", "problem", "shard", "size_bytes")
+    columns = {name: manifest.column(name).to_pylist() for name in counted}
+    splits: list[str] = [split or "unassigned" for split in columns["split"]]
+    labels = {(split, name) for split, name in zip(splits, columns["label"], strict=True) if name is not None}
+    kept = [size for size, shard in zip(columns["size_bytes"], columns["shard"], strict=True) if shard >= 0]
+    return ImportSummary(
+        layout=metadata["layout"],
+        protocol=metadata["protocol"],
+        data_version=metadata["data_version"],
+        files=len(splits),
+        stored=len(kept),
+        size_bytes=sum(kept),
+        shards=shards,
+        images=dict(Counter(zip(splits, columns["role"], strict=True))),
+        labels=dict(Counter(split for split, _ in labels)),
+        problems=dict(Counter(code for code in columns["problem"] if code is not None)),
+    )
+
+
+def read_manifest(data_root: Path) -> pa.Table:
+    """The manifest of `data_root`, its schema metadata holding layout, protocol and data_version.
+
+    Raises:
+        UdmlError: if there is none, or its columns are not a manifest's.
+    """
+    path = data_root / MANIFEST_FILE
+    if not path.exists():
+        raise UdmlError(f"no data at {path}", "`udml data import FOLDER` or `dvc pull data.dvc` first")
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UdmlError(f"cannot read {path}: {error}", "import the images again") from error
+    if table.schema.names != MANIFEST_SCHEMA.names:
+        raise UdmlError(f"{path} was written by another version of udml", "import the images again")
+    return table

@@ -1,0 +1,48 @@
+"""The imported data under DVC."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from udml.data.importing.manifest import read_manifest
+from udml.errors import UdmlError
+from udml.files import atomic_path
+
+
+def track(data_root: Path) -> None:
+    """Run `dvc add` on the new data, where there is a DVC repository; note in data.dvc what they are."""
+    project = data_root.resolve().parent
+    if not (project / ".dvc").is_dir():
+        return
+    done = run_dvc(project, "add", "--quiet", data_root.name)
+    if done.returncode != 0:
+        raise UdmlError(
+            f"the images are imported, but `dvc add {data_root.name}` failed: {said(done)}",
+            "mend and run it",
+        )
+    facts = {key.decode(): value.decode() for key, value in read_manifest(data_root).schema.metadata.items()}
+    pointer = pointer_of(data_root)
+    tracked = yaml.safe_load(pointer.read_text())
+    tracked["meta"] = {key: facts[key] for key in ("layout", "protocol")}
+    with atomic_path(pointer) as temporary:
+        temporary.write_text(yaml.safe_dump(tracked, sort_keys=False))
+
+
+def pointer_of(data_root: Path) -> Path:
+    """Where DVC keeps what it knows of `data_root`: data.dvc beside data/."""
+    return data_root.with_name(data_root.name + ".dvc")
+
+
+def run_dvc(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run DVC on `project`; what it says is captured."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def said(done: "subprocess.CompletedProcess[str]") -> str:
+    """What a command said of its failure."""
+    return done.stderr.strip() or done.stdout.strip()

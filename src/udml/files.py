@@ -7,12 +7,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from udml.errors import UdmlError
 
 SCRATCH = Path(".scratch")
 
@@ -80,26 +78,6 @@ def _remove(path: Path) -> None:
 def files_below(directory: Path) -> Iterator[Path]:
     """Every file in `directory` and below, in a fixed order."""
     return (path for path in sorted(directory.rglob("*")) if path.is_file())
-
-
-def image_files(given: Sequence[Path]) -> list[Path]:
-    """Files as they are; of folders, every file below that is not hidden, sorted.
-
-    Raises:
-        UdmlError: if one does not exist, or there is none in all.
-    """
-    found: list[Path] = []
-    for path in given:
-        if path.is_dir():
-            below = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
-            found += [path / p for p in sorted(below) if not any(part.startswith(".") for part in p.parts)]
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UdmlError(f"no such file or folder: {path}", "check the path")
-    if not found:
-        raise UdmlError(f"no files in {', '.join(map(str, given))}", "name a folder that holds images")
-    return found
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from udml.cli.service import add_service
 from udml.cli.uses import add_uses
 from udml.cli.versions import add_versions
 from udml.errors import UdmlError
+from udml.text import accept_any_text, printable_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     few images.
     """
     _respect_privacy()
+    accept_any_text()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
     except UdmlError as error:
-        print(f"udml: {error}", file=sys.stderr)
+        print(f"udml: {printable_lines(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("udml"):

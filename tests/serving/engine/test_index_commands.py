@@ -141,6 +141,17 @@ def test_a_photo_library_as_it_lies_on_a_nas(workspace, capsys):
     assert "4 added, 3 present" in capsys.readouterr().out
 
 
+def test_two_cards_with_files_of_the_same_names(workspace, capsys):
+    for card, (_, data, _) in zip(("A", "B", "C"), NEW, strict=False):
+        (workspace / card).mkdir()
+        (workspace / card / "IMG_0001.PNG").write_bytes(data)
+    assert main(["index", "add", "A", "B", "C"]) == 0
+    said = capsys.readouterr().out
+    assert "3 added" in said
+    assert "IMG_0001.PNG is called IMG_0001-2.PNG: the name was taken" in said
+    assert "IMG_0001-3.PNG" in said
+
+
 def test_one_unreadable_file_does_not_stop_the_others(workspace, capsys, monkeypatch):
     read = Path.read_bytes
 

@@ -48,6 +48,8 @@ def add(given: Sequence[Path], rules: WalkRules = _AS_IT_LIES) -> None:
                 counts[done.status] += 1
                 if done.status == Status.REFUSED:
                     _say_left_out(done.source, str(done.problem))
+                elif done.status == Status.ADDED and done.name != done.source:
+                    print(f"{printable(done.source)} is called {printable(done.name)}: the name was taken")
             bar.update(len(batch))
         name, images = searcher.version.name, len(searcher)
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))

@@ -228,3 +228,40 @@ def test_the_real_grocery_store_dataset(data_root: Path) -> None:
     assert (summary.files, summary.stored, summary.layout) == (5421, 5421, "grocery")
     assert summary.images == {("train", "both"): 3051, ("test", "query"): 1061, ("test", "gallery"): 1309}
     assert summary.labels == {"train": 41, "test": 40}
+
+
+@pytest.mark.parametrize(
+    "names", [("cat", "cat ", " cat", "cat\t"), ("caf\u00e9", "cafe\u0301"), ("\u00c5", "\u212b", "A\u030a")]
+)
+def test_labels_that_look_the_same_are_one(tmp_path: Path, data_root: Path, names: tuple[str, ...]) -> None:
+    lines = ["path,label"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{name}")
+    (tmp_path / "list.csv").write_text("\n".join([*lines, "0.png.gone,  "]), encoding="utf-8")
+    import_data(tmp_path / "list.csv", None, data_root)
+    labels = read_manifest(data_root)["label"].to_pylist()
+    assert len(set(labels[:-1])) == 1
+    assert labels[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "hint"), [(("2023", "2024", "2025"), "--layout plain"), ((".", "a/b"), "--layout classes")]
+)
+def test_a_guess_names_the_other_layout(
+    tmp_path: Path, data_root: Path, folders: tuple[str, ...], hint: str
+) -> None:
+    for number, name in enumerate(folders * 2):
+        (tmp_path / "in" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "in" / name / f"{number}.png")
+    assert any(hint in line for line in import_data(tmp_path / "in", None, data_root).lines())
+
+
+def test_a_folder_without_a_picture_says_what_it_holds(tmp_path: Path, data_root: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("words")
+    with pytest.raises(
+        UdmlError, match=r"no files to import[\s\S]*no pictures, by name and by content, first notes\.txt"
+    ):
+        import_data(tmp_path / "in", None, data_root)
+    assert not data_root.exists()

@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
+from udml.text import printable
 from udml.walking.rules import WalkRules
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -35,6 +37,13 @@ def add_walk_arguments(command: argparse.ArgumentParser) -> None:
 def walk_rules(options: argparse.Namespace) -> WalkRules:
     """What `add_walk_arguments` added, as given."""
     return WalkRules(options.follow_links, tuple(options.exclude))
+
+
+def output_file(text: str) -> Path:
+    """Type of an argument: a file to write, which can't be a folder."""
+    if not text or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{printable(text) or 'an empty name'} is a folder; name a file")
+    return Path(text)
 
 
 def at_least_one(text: str) -> int:

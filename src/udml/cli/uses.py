@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from udml import paths
-from udml.cli.common import Commands, add_to, add_walk_arguments, at_least_one, walk_rules
+from udml.cli.common import Commands, add_to, add_walk_arguments, at_least_one, output_file, walk_rules
 from udml.errors import UdmlError
 from udml.text import printable
 
@@ -28,7 +28,7 @@ def _add_embed(commands: Commands) -> None:
     command = add_to(commands, "embed", _embed, "turn pictures into vectors, with ONNX Runtime")
     command.add_argument("paths", nargs="+", type=_path, help="image files or folders")
     add_walk_arguments(command)
-    command.add_argument("--out", type=Path, required=True, help="Parquet file: path, embedding")
+    command.add_argument("--out", type=output_file, required=True, help="Parquet file: path, embedding")
 
 
 def _embed(options: argparse.Namespace) -> None:
@@ -49,7 +49,7 @@ def _embed(options: argparse.Namespace) -> None:
 def _add_search(commands: Commands) -> None:
     command = add_to(commands, "search", _search, "find the images most like a picture")
     _add_search_arguments(command)
-    command.add_argument("--picture", type=Path, help="write the result as a picture, for one query")
+    command.add_argument("--picture", type=output_file, help="write the result as a picture, for one query")
 
 
 def _add_search_arguments(command: argparse.ArgumentParser) -> None:
@@ -100,7 +100,7 @@ def _search(options: argparse.Namespace) -> None:
 def _add_report(commands: Commands) -> None:
     command = add_to(commands, "report", _report, "write a page of pictures and what was found for each")
     _add_search_arguments(command)
-    command.add_argument("--out", type=Path, default=Path("report.html"), help="default: report.html")
+    command.add_argument("--out", type=output_file, default=Path("report.html"), help="default: report.html")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -122,7 +122,10 @@ def _add_monitor(commands: Commands) -> None:
     add_walk_arguments(command)
     _add_version_argument(command)
     command.add_argument(
-        "--out", type=Path, default=Path("drift.html"), help="page; numbers go to .json (default: drift.html)"
+        "--out",
+        type=output_file,
+        default=Path("drift.html"),
+        help="page; numbers go to .json (default: drift.html)",
     )
     command.epilog = "exit status: 0 no drift, 3 drift, 4 too few images for a verdict, 1 an error"
 

@@ -22,10 +22,10 @@ from udml.data.identity import image_id
 from udml.data.importing.layouts import Item, Layout, read_layout
 from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, ImportSummary, summarise
 from udml.data.importing.places import write_places
-from udml.data.importing.tracking import track
+from udml.data.importing.tracking import BEHIND_A_LINK, track
 from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
-from udml.files import SCRATCH, fingerprint, replace_directory, sync
+from udml.files import fingerprint, replace_directory, scratch_beside, sync
 from udml.pixels import Reason
 from udml.progress import progress
 from udml.text import printable
@@ -62,7 +62,7 @@ def import_data(
         )
     if path is not None and layout == PLACES:
         raise UdmlError("`places` is built in and takes no folder", "udml data import --layout places")
-    scratch = data_root.parent / SCRATCH
+    scratch = scratch_beside(data_root)
     scratch.mkdir(parents=True, exist_ok=True)
     for unfinished in scratch.glob("import-*"):  # of an import that was killed
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -80,6 +80,8 @@ def import_data(
         raise UdmlError(
             f"the disk is full ({scratch})", "free some space; the old data is untouched"
         ) from error
+    if data_root.is_symlink():
+        return replace(summary, remarks=[*summary.remarks, f"{data_root} {BEHIND_A_LINK}"])
     track(data_root)
     return summary
 
@@ -109,7 +111,7 @@ def _import(layout: Layout, finished: Path, scratch: Path) -> ImportSummary:
     table = pa.concat_tables(tables).replace_schema_metadata(metadata)
     write_table(finished / MANIFEST_FILE, table)
     sync(finished)
-    return replace(summarise(table, writer.shards), left_out=layout.left_out.lines())
+    return replace(summarise(table, writer.shards), remarks=layout.left_out.lines())
 
 
 def _check(items: list[Item], layout: Layout, scratch: Path) -> None:

@@ -47,7 +47,7 @@ class ImportSummary:
         images: number of files by (split or "unassigned", role).
         labels: number of distinct labels by split (or "unassigned"); empty where there are none.
         problems: number of files by reason code.
-        left_out: what of a folder is no file of the data set, a line per kind.
+        remarks: what else to say, such as what of a folder was left out, a line each.
     """
 
     layout: str
@@ -60,7 +60,7 @@ class ImportSummary:
     images: dict[tuple[str, str], int]
     labels: dict[str, int]
     problems: dict[str, int]
-    left_out: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The summary for people, a line per fact."""
@@ -71,7 +71,7 @@ class ImportSummary:
             found.append(f"  {split}{'' if role == 'both' else ' ' + role}: {count:,} files{labels}")
         for code, count in sorted(self.problems.items()):
             found.append(f"  {count:,} not imported: {Reason(code).sentence} ({code})")
-        found += [f"  {line}" for line in self.left_out]
+        found += [f"  {line}" for line in self.remarks]
         size_mib = self.size_bytes / 1024**2
         found.append(
             f"{self.files:,} files, {size_mib:,.1f} MiB in {self.shards:,} shards, "

@@ -265,3 +265,20 @@ def test_a_folder_without_a_picture_says_what_it_holds(tmp_path: Path, data_root
     ):
         import_data(tmp_path / "in", None, data_root)
     assert not data_root.exists()
+
+
+def test_dvc_says_in_its_own_words_why_it_failed(photos: Path, data_root: Path) -> None:
+    (data_root.parent / ".dvc").mkdir()
+    with pytest.raises(UdmlError, match=r"`dvc add data` failed: ERROR: [\s\S]*(git|DVC) repository"):
+        import_data(photos, None, data_root)
+
+
+def test_data_behind_a_link_stay_there_and_it_is_said(photos: Path, data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    data_root.symlink_to(tmp_path / "disk" / "data")
+    for _ in range(2):
+        summary = import_data(photos, None, data_root)
+        assert data_root.is_symlink()
+        assert read_manifest(data_root).num_rows == summary.files
+        assert any("data is a link: DVC tracks nothing behind one" in line for line in summary.lines())
+        assert not [path for path in (tmp_path / "disk").iterdir() if path.name.endswith(".old")]

@@ -1,8 +1,8 @@
 """Shared fixtures: the real photographs, and a tiny training set."""
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -37,23 +37,28 @@ def s3_endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
     log = (tmp_path / "s3.log").open("w")
     server = subprocess.Popen(
-        [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
+        [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", "0"],
         stdout=log,
         stderr=subprocess.STDOUT,
     )
     try:
+        address = _address_in(Path(log.name), server)
         _make_bucket(f"{address}/bucket")
         yield address
     finally:
         server.terminate()
         server.wait()
         log.close()
+
+
+def _address_in(log: Path, server: "subprocess.Popen[bytes]") -> str:
+    """Where the server says it listens: a port that it was given, not one that was free a moment ago."""
+    while not (said := re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text())):
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.1)
+    return said.group(1)
 
 
 def _make_bucket(address: str) -> None:

@@ -13,3 +13,8 @@ class UdmlError(Exception):
         super().__init__(f"{what}\n  -> {hint}" if hint else what)
         self.what = what
         self.hint = hint
+
+
+def install_hint(extra: str) -> str:
+    """How to get one of udml's extras. It is installed from its checkout: no package index has it."""
+    return f"in a checkout of udml: `pip install '.[{extra}]'`"

@@ -14,7 +14,7 @@ from udml.cli.pipeline import add_pipeline
 from udml.cli.service import add_service
 from udml.cli.uses import add_uses
 from udml.cli.versions import add_versions
-from udml.errors import UdmlError
+from udml.errors import UdmlError, install_hint
 from udml.text import accept_any_text, printable, printable_lines
 
 
@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("udml"):
             raise
-        print(
-            f"udml: this needs the package {error.name}\n  -> pip install 'udml[pipeline]'", file=sys.stderr
-        )
+        print(f"udml: this needs the package {error.name}\n  -> {install_hint('pipeline')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("udml: interrupted; run the same command again to go on", file=sys.stderr)

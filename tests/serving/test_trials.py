@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from benchmarks import serving_trials as trials
-from benchmarks.serving_client import Connection, serving
+from benchmarks.serving import trials
+from benchmarks.serving.client import Connection, serving
 
 from tests.serving.live import make_version, png
 from tests.serving.small_service import BASE

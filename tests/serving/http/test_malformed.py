@@ -1,5 +1,5 @@
 import pytest
-from benchmarks.serving_malformed import malformed
+from benchmarks.serving.malformed import malformed
 
 from tests.serving.small_service import BASE
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.serving_client import serving
-from benchmarks.serving_trials import PATIENT, search, throughput
+from benchmarks.serving.client import serving
+from benchmarks.serving.trials import PATIENT, search, throughput
 from udml import Searcher
 from udml.learning.model.network import ModelSpec, Network
 from udml.learning.model.preprocess import preprocess

@@ -1,11 +1,11 @@
 """Training beside the authors' way of doing it, on the same photos and the same batches' composition.
 
-    python -m benchmarks.train steps --data ../shared/data/grocery     time per step, in turns
-    python -m benchmarks.train quality --data ../shared/data/grocery   time until a model is as good
-    python -m benchmarks.train losses --data ../shared/data/grocery    which loss to train with
+    python -m benchmarks.training.train steps --data ../shared/data/grocery     time per step, in turns
+    python -m benchmarks.training.train quality --data ../shared/data/grocery   time until a model is as good
+    python -m benchmarks.training.train losses --data ../shared/data/grocery    which loss to train with
 
-`benchmarks/authors_way.py` says what the authors' way is. Both train on classes 0-40 of the Grocery Store
-Dataset without labels. `quality` lets the authors' way finish its 240 steps, scores it, then trains this
+`benchmarks/training/authors_way.py` says what the authors' way is. Both train on classes 0-40 of the Grocery
+Store Dataset without labels. `quality` lets the authors' way finish its 240 steps, scores it, then trains this
 project's way and scores every checkpoint as it would ship; labels of classes 41-80 are used to report
 MAP@R, leave-one-out, and for nothing else. Scoring is not timed.
 
@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks import authors_way
 from benchmarks.contenders import machine, spread
 from benchmarks.grocery import STEPS, STORE_PX
+from benchmarks.training import authors_way
 from udml.config import LOSS_SETTINGS, Params, Train, load_params
 from udml.data.catalog import open_store, read_catalog
 from udml.data.importing.importer import import_data

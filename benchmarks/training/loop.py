@@ -1,7 +1,7 @@
 """How much of the bare network's speed the training loop keeps.
 
-    python -m benchmarks.train_loop --prepared artifacts/prepare
-    python -m benchmarks.train_loop --backbone resnet50 --untrained --input-px 224
+    python -m benchmarks.training.loop --prepared artifacts/prepare
+    python -m benchmarks.training.loop --backbone resnet50 --untrained --input-px 224
 
 Alternates, in one process, stretches of the real training loop (random crops made while it runs,
 pseudo-label loss, rotation, optimiser, weight averaging) with the bare forward and backward pass of
@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from benchmarks.contenders import spread
-from benchmarks.train import our_start
+from benchmarks.training.train import our_start
 from udml.config import load_params
 from udml.learning.loop.batches import members_by_cluster
 from udml.learning.loop.replay import Replay

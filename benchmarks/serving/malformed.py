@@ -22,8 +22,8 @@ from hypothesis.strategies import SearchStrategy
 from PIL import Image
 from schemathesis.core.result import Ok
 
-from benchmarks.serving_client import Reply, Request, Served, in_turn, serving
-from benchmarks.serving_trials import search
+from benchmarks.serving.client import Reply, Request, Served, in_turn, serving
+from benchmarks.serving.trials import search
 from udml.collection.additions import ADDITIONS_FILE
 
 _NAMES = ("a.png", "..%2f..%2fescape.png", "%2fetc%2fpasswd", "%00", "a%0d%0ab", "%ff%fe", "x" * 500, "")
@@ -168,5 +168,5 @@ def _may(line: str, root: Path) -> bool:
     making = f"{root}/models/.{ADDITIONS_FILE}."  # the first addition makes that file
     if path.startswith(making):
         return True
-    code = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1] / "src"), "/proc/", "/sys/fs/cgroup/")
+    code = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2] / "src"), "/proc/", "/sys/fs/cgroup/")
     return event == "open" and not int(flags) & _WRITES and path.startswith(own + code)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.serving_client import Reply, Request, Served, at_a_rate, connection, in_turn, serving
+from benchmarks.serving.client import Reply, Request, Served, at_a_rate, connection, in_turn, serving
 from udml import Searcher
 from udml.data.identity import image_id
 from udml.registry import store

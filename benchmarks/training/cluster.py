@@ -1,7 +1,7 @@
 """Clustering for pseudo-labels, beside scikit-learn.
 
-    python -m benchmarks.cluster
-    python -m benchmarks.cluster --images 1000000 --clusters 10000 --only udml
+    python -m benchmarks.training.cluster
+    python -m benchmarks.training.cluster --images 1000000 --clusters 10000 --only udml
 
 59,551 unit vectors of length 512 (the training part of Stanford Online Products) in 11,318 classes, made
 from a seed, into 10,000 clusters; fewer images mean fewer classes and clusters. Contenders, each in fresh
@@ -49,7 +49,7 @@ def main() -> None:
         return
     print(f"{machine()}; {options.images:,} images, {clusters:,} clusters, {options.rounds} rounds\n")
     arguments = ["--images", str(options.images), "--clusters", str(clusters)]
-    found = alternate("benchmarks.cluster", list(CONTENDERS), arguments, options.rounds)
+    found = alternate("benchmarks.training.cluster", list(CONTENDERS), arguments, options.rounds)
     print("| contender | seconds | peak memory, MiB | inertia | times udml |")
     print("|---|---|---|---|---|")
     for name, runs in found.items():

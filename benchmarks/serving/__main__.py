@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks import serving_bundles as bundles
-from benchmarks import serving_trials as trials
-from benchmarks.serving_speed import BATCH, compare, lines
+from benchmarks.serving import bundles, trials
+from benchmarks.serving.speed import BATCH, compare, lines
 from udml.machine import usable_cores
 from udml.registry import store
 from udml.serving.engine.pictures import to_jpeg
@@ -75,7 +74,7 @@ def _run(options: argparse.Namespace) -> dict[str, object]:
         case "switches":
             return asdict(trials.switches(root, queries, options.count or 1000))
         case "malformed":
-            from benchmarks.serving_malformed import malformed
+            from benchmarks.serving.malformed import malformed
 
             return asdict(malformed(root, queries[:8], options.count or 10_000))
         case _:

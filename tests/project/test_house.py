@@ -86,7 +86,7 @@ def test_files_are_small() -> None:
     assert {str(path): size for path, size in sizes.items() if size > MOST_LINES_A_FILE} == {}
 
 
-@pytest.mark.parametrize("tree", ["src/udml", "tests", "flows"])
+@pytest.mark.parametrize("tree", ["src/udml", "tests", "flows", "benchmarks"])
 def test_folders_hold_few_files(tree: str) -> None:
     folders = {path.parent for path in (ROOT / tree).rglob("*.py")}
     counts = {str(folder): len(list(folder.glob("*.py"))) for folder in folders}

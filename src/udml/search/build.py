@@ -14,7 +14,7 @@ random; ivf reads a few lists of bytes and a handful of vectors.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,16 @@ from udml.errors import UdmlError
 from udml.files import atomic_path, write_json
 from udml.machine import usable_cores
 from udml.progress import progress
-from udml.search.gallery import INDEX_FILE, INFO_FILE, VECTORS_FILE, IndexInfo, search_base
+from udml.search.gallery import (
+    INDEX_FILE,
+    INFO_FILE,
+    MIXED_FILE,
+    VECTORS_FILE,
+    IndexInfo,
+    search_base,
+)
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
+from udml.search.neighbourhood import choose_mixed, mix_all, neighbour_graph, reciprocity
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200
@@ -115,7 +123,26 @@ def write_index(
             np.concatenate(chunks, out=vectors)
             vectors.flush()
     write_items(directory / ITEMS_FILE, items)
+    info = _write_mixed(directory / MIXED_FILE, built.index, chunks, info)
     write_json(directory / INFO_FILE, asdict(info))
+
+
+def _write_mixed(path: Path, base: Any, chunks: Sequence[np.ndarray], info: IndexInfo) -> IndexInfo:
+    """Write each image's mixture with its neighbours, float16 [n, d], if any are to be mixed.
+
+    Returns:
+        The info with how many are, and why.
+    """
+    base, vectors = faiss.downcast_index(base), ChunkRows(chunks)
+    positions, similarity = neighbour_graph(base, vectors, info.count, exact_rows(info.kind, chunks))
+    mixed, reason = choose_mixed(reciprocity(positions), info.count)
+    if mixed:
+        with atomic_path(path) as temporary:
+            shape = (info.count, info.dim)
+            mixtures = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float16), shape)
+            mix_all(vectors, positions[:, :mixed], similarity[:, :mixed], mixtures)
+            mixtures.flush()
+    return replace(info, mixed_neighbours=mixed, mixed_because=reason)
 
 
 def _tune(

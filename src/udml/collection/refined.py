@@ -54,7 +54,7 @@ def _order(
 
 
 def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray) -> np.ndarray:
-    """Vectors of images that are being added, mixed with what is there: float32 [n, d], unit rows."""
+    """Vectors of images that are being added, mixed with the mixtures there: float32 [n, d], unit rows."""
     k = index.info.mixed_neighbours
     if index.mixed is None or len(vectors) == 0 or not _images(index, overlay):
         return vectors
@@ -62,7 +62,7 @@ def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray
     mixed = np.empty_like(vectors)
     for row, vector in enumerate(vectors):
         others = similarity[row] <= COPY
-        nearest = _rows_of(index, overlay, ids[row, others][:k], mixed=False)
+        nearest = _rows_of(index, overlay, ids[row, others][:k], mixed=True)
         mixed[row] = mix(vector[None], similarity[row, others][:k][None], nearest[None])[0]
     return mixed
 

@@ -13,6 +13,7 @@ random; ivf reads a few lists of bytes and a handful of vectors.
 """
 
 import math
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -140,7 +141,11 @@ def _write_mixed(path: Path, base: Any, chunks: Sequence[np.ndarray], info: Inde
         with atomic_path(path) as temporary:
             shape = (info.count, info.dim)
             mixtures = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float16), shape)
-            mix_all(vectors, positions[:, :mixed], similarity[:, :mixed], mixtures)
+            near, weights = positions[:, :mixed], similarity[:, :mixed]
+            with tempfile.TemporaryFile(dir=path.parent) as first:  # a million are a gigabyte
+                once = np.memmap(first, np.float16, "w+", shape=shape)
+                mix_all(vectors, near, weights, once)
+                mix_all(once, near, weights, mixtures)
             mixtures.flush()
     return replace(info, mixed_neighbours=mixed, mixed_because=reason)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
@@ -7,6 +9,8 @@ from udml import Searcher, UdmlError
 from udml.data.identity import image_id
 from udml.registry import store
 from udml.registry.bundle import read_bundle
+from udml.search.build import build, write_index
+from udml.search.gallery import open_index, vectors_of
 from udml.serving.engine.compaction import compact
 
 BASE = files(30, seed=1, prefix="base")
@@ -29,9 +33,10 @@ def champion(root):
 
 
 def answers(searcher):
-    """Ids and similarities of everything, asked with every picture there ever was."""
+    """Ids and labels of everything by similarity, asked with every picture there ever was."""
     queries = searcher.embed_images([searcher.decode(data) for _, data, _ in BASE + NEW])
-    return [[(hit.image_id, hit.label) for hit in hits] for hits in searcher.neighbours(queries, 100)]
+    found = searcher.neighbours(queries, 100, refine="none")
+    return [[(hit.image_id, hit.label) for hit in hits] for hits in found]
 
 
 def test_the_new_version_answers_as_the_old_one_did(root):
@@ -54,6 +59,21 @@ def test_the_new_version_answers_as_the_old_one_did(root):
             assert opened.image_bytes(image_id(source)) == data
             assert opened.item(image_id(source)).label == label
     assert compact(models, root / "data") is None
+
+
+def test_mixtures_are_to_the_bit_those_of_a_fresh_index_of_the_same_images(root, tmp_path):
+    compact(root / "models", root / "data")
+    with champion(root) as opened:
+        index = opened.collection.index
+        vectors = vectors_of(index, index.ids)
+        built, _, _ = build([vectors], index.ids, "flat", None, 1.0)
+        plain = replace(index.info, mixed_neighbours=0, mixed_because="")
+        (tmp_path / "fresh").mkdir()
+        write_index(tmp_path / "fresh", built, [vectors], plain, [])
+        again = open_index(tmp_path / "fresh", opened.embedder.card)
+        assert again.info == index.info
+        assert again.mixed is not None
+        assert again.mixed.tobytes() == index.mixed.tobytes()
 
 
 def test_rolling_back_keeps_the_collection(root):

@@ -136,7 +136,7 @@ def made_index(vectors: np.ndarray, directory: Path, kind: str) -> GalleryIndex:
     built, tuning, recall = build([vectors], ids, kind, views, load_params().index.min_recall_at_10)
     info = IndexInfo("m" * 16, "d" * 16, kind, dim, count, recall, tuning)
     items = (IndexedItem(int(i), str(i), None, "0" * 64, 0, int(i), 0, 0) for i in ids)
-    write_index(directory, built, [vectors], info, items)
+    write_index(directory, built, [vectors], info, items, mix_neighbours=True)
     return open_index(directory, cast(ModelCard, SimpleNamespace(model_version="m" * 16, embedding_dim=dim)))
 
 

@@ -85,3 +85,52 @@ def test_presets_are_printed_and_written(
     assert "backbone: googlenet" in printed
     assert main(["preset", "paper", "--write"]) == 0
     assert (tmp_path / "params.yaml").read_text() == printed
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.EROFS, "can't be written"),
+        (errno.EACCES, "permissions"),
+        (errno.EPERM, "permissions"),
+        (errno.EIO, "check the path"),
+        (errno.EMFILE, "check the path"),
+        (errno.ENOTDIR, "is a file"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(
+    code: int, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: object, *_: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "replace", refuse)
+    assert main(["preset", "laptop", "--write"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"udml: {os.strerror(code)}: ")
+    assert hint in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["embed", "a.jpg", "--out", "."],
+        ["search", "a.jpg", "--picture", "folder"],
+        ["report", "a.jpg", "--out", "folder"],
+        ["monitor", "a.jpg", "--out", "folder"],
+        ["search", ""],
+        ["embed", "a.jpg", "", "--out", "a.parquet"],
+        ["report", ""],
+        ["monitor", ""],
+    ],
+)
+def test_folders_as_output_and_empty_names_are_refused_at_once(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit):
+        main(command)
+    said = capsys.readouterr().err
+    assert "name a file" in said or "an empty name is neither" in said

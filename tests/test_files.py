@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from udml.files import (
     fingerprint,
     read_json,
     replace_directory,
+    scratch_beside,
     scratch_directory,
     write_json,
 )
@@ -99,3 +101,71 @@ def test_replacing_a_directory_moves_all_of_it(tmp_path: Path) -> None:
     replace_directory(new, old)
     assert [p.name for p in old.iterdir()] == ["fresh"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("refused", ["old", "new"])
+def test_content_is_replaced_where_the_folder_itself_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, refused: str
+) -> None:
+    """A mount point can't be renamed (EBUSY), nothing can be renamed from one disk to another (EXDEV)."""
+    target, finished = tmp_path / "big" / "data", tmp_path / "small" / "finished"
+    for folder, name in ((target, "old.txt"), (finished / "deep", "new.txt")):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(name)
+    replace = os.replace
+    guarded_name = target if refused == "old" else finished
+
+    def guarded(source: Path, destination: Path) -> None:
+        if Path(source) == guarded_name:
+            raise OSError(code, os.strerror(code))
+        replace(source, destination)
+
+    monkeypatch.setattr("udml.files.os.replace", guarded)
+    inode = target.stat().st_ino
+    replace_directory(finished, target)
+    assert (target / "deep" / "new.txt").read_text() == "new.txt"
+    assert [path.name for path in target.iterdir()] == ["deep"]
+    assert [path.name for path in target.parent.iterdir()] == ["data"]
+    assert target.stat().st_ino == inode
+    assert not finished.exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("through", [1, 2])
+def test_a_link_stays_a_link(tmp_path: Path, there: bool, through: int) -> None:
+    big = tmp_path / "disk" / "data"
+    big.parent.mkdir()
+    if there:
+        big.mkdir()
+        (big / "old.txt").touch()
+    target = tmp_path / "data"
+    (tmp_path / "data1").symlink_to(big)
+    target.symlink_to(big if through == 1 else tmp_path / "data1")
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    (finished / "new.txt").touch()
+    replace_directory(finished, target)
+    assert target.is_symlink()
+    assert [path.name for path in big.iterdir()] == ["new.txt"]
+    assert scratch_beside(target) == big.parent / ".scratch"
+
+
+def test_another_error_leaves_the_old_directory_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, finished = tmp_path / "data", tmp_path / "finished"
+    for folder in (target, finished):
+        folder.mkdir()
+        (folder / folder.name).touch()
+    replace = os.replace
+
+    def guarded(source: Path, destination: Path) -> None:
+        if Path(source) == finished:
+            raise OSError(errno.EIO, "Input/output error")
+        replace(source, destination)
+
+    monkeypatch.setattr("udml.files.os.replace", guarded)
+    with pytest.raises(OSError, match="Input/output"):
+        replace_directory(finished, target)
+    assert (target / "data").exists()

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: temporary name, fsync, rename."""
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -7,14 +8,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from udml.errors import UdmlError
-
 SCRATCH = Path(".scratch")
+# What a rename says of a disk's own root, of two disks, and of a parent that isn't ours to change.
+_ANOTHER_DISK = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -82,26 +83,6 @@ def files_below(directory: Path) -> Iterator[Path]:
     return (path for path in sorted(directory.rglob("*")) if path.is_file())
 
 
-def image_files(given: Sequence[Path]) -> list[Path]:
-    """Files as they are; of folders, every file below that is not hidden, sorted.
-
-    Raises:
-        UdmlError: if one does not exist, or there is none in all.
-    """
-    found: list[Path] = []
-    for path in given:
-        if path.is_dir():
-            below = (p.relative_to(path) for p in path.rglob("*") if p.is_file())
-            found += [path / p for p in sorted(below) if not any(part.startswith(".") for part in p.parts)]
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UdmlError(f"no such file or folder: {path}", "check the path")
-    if not found:
-        raise UdmlError(f"no files in {', '.join(map(str, given))}", "name a folder that holds images")
-    return found
-
-
 @contextmanager
 def exclusive(lock_file: Path) -> Iterator[None]:
     """Let in one thread at a time, of all processes of this machine; the lock goes with who holds it."""
@@ -162,16 +143,57 @@ def scratch_directory(stage: str, key: str) -> Path:
     return keep
 
 
+def scratch_beside(target: Path) -> Path:
+    """Where unfinished work on directory `target` belongs: on the disk that it is, or will be, on."""
+    real = target.resolve()
+    return (real if os.path.ismount(real) else real.parent) / SCRATCH
+
+
 def replace_directory(finished: Path, target: Path) -> None:
     """Move directory `finished` to `target`, replacing what is there.
 
-    A crash between the two renames leaves the old directory under `.<name>.old` beside it.
+    A `target` that is a link stays one: what it leads to is replaced. Where `target` is a disk of its own,
+    on another one than `finished`, or its parent can't be written, its content is replaced instead.
+
+    A crash between the two renames leaves the old directory under `.<name>.old` beside it (the old content
+    in `.old` inside it).
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    old = target.with_name(f".{target.name}.old")
+    real = target.resolve() if target.is_symlink() else target
+    real.parent.mkdir(parents=True, exist_ok=True)
+    old = real.with_name(f".{real.name}.old")
+    try:
+        shutil.rmtree(old, ignore_errors=True)
+        if real.exists():
+            os.replace(real, old)
+        try:
+            os.replace(finished, real)
+        except OSError:
+            if old.exists():
+                os.replace(old, real)
+            raise
+    except OSError as error:
+        if error.errno not in _ANOTHER_DISK:
+            raise
+        _replace_content(finished, real)
+        return
+    sync(real.parent)
     shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.replace(target, old)
-    os.replace(finished, target)
-    sync(target.parent)
+
+
+def _replace_content(finished: Path, real: Path) -> None:
+    """Replace what directory `real` holds, which itself stays; made if it isn't there."""
+    new, old = real / ".new", real / ".old"
+    real.mkdir(exist_ok=True)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    shutil.move(finished, new)  # copies to another disk
+    for path in files_below(new):
+        sync(path)
+    old.mkdir()
+    for entry in [entry for entry in real.iterdir() if entry.name not in (new.name, old.name, SCRATCH.name)]:
+        os.replace(entry, old / entry.name)
+    for entry in list(new.iterdir()):
+        os.replace(entry, real / entry.name)
+    new.rmdir()
+    sync(real)
     shutil.rmtree(old, ignore_errors=True)

@@ -4,16 +4,19 @@ Training, embedding and searching all decode here, so a query is seen exactly as
 """
 
 import io
-import struct
 import warnings
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
-from udml.errors import UdmlError
+from udml.formats import jpeg, png, tiff, tiff_page, webp
+from udml.formats.levels import scale_to_8_bit
+from udml.formats.names import PHOTOS, has_known_head, name_of
+from udml.formats.reasons import Reason, Undecodable, damage, unsupported
+
+__all__ = ["Decoded", "Reason", "Undecodable", "decode", "read_image"]
 
 # Formats that Pillow decodes by itself. Others either start helper programs (EPS) or are not photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
@@ -29,52 +32,10 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
+_SWAPPED = (5, 6, 7, 8)  # orientations that change width for height
 
 # `decode` says what is wrong with a file itself; Pillow's warnings would tear progress bars apart.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class Reason(StrEnum):
-    """Why a file holds no usable image. The value is the code written to tables."""
-
-    MISSING = "missing"
-    UNREADABLE = "unreadable"
-    EMPTY = "empty"
-    NOT_AN_IMAGE = "not_an_image"
-    CORRUPT = "corrupt"
-    TRUNCATED = "truncated"
-    TOO_SMALL = "too_small"
-    TOO_LARGE = "too_large"
-
-    @property
-    def sentence(self) -> str:
-        """The reason in words."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    Reason.MISSING: "the file is named by the annotations but is not there",
-    Reason.UNREADABLE: "the file cannot be read from disk",
-    Reason.EMPTY: "the file is empty",
-    Reason.NOT_AN_IMAGE: "the file is not an image of a known format",
-    Reason.CORRUPT: "the image is damaged",
-    Reason.TRUNCATED: "the file ends before the image does",
-    Reason.TOO_SMALL: "the image is smaller than allowed",
-    Reason.TOO_LARGE: "the image is larger than allowed",
-}
-
-
-class Undecodable(UdmlError):  # noqa: N818 - the name says what happened
-    """No pixels: `reason` is the code, `detail` what was found."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.sentence}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[type["Undecodable"], tuple[Reason, str]]:
-        return Undecodable, (self.reason, self.detail)  # crosses process pools
 
 
 @dataclass(frozen=True)
@@ -116,27 +77,14 @@ def decode(
     """
     if not data:
         raise Undecodable(Reason.EMPTY, "0 bytes")
-    image = _open(data, max_pixels)
-    with image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise Undecodable(Reason.TOO_LARGE, f"{width} x {height} px, the limit is {max_pixels} px in all")
-        if min(width, height) < min_side_px:
-            raise Undecodable(
-                Reason.TOO_SMALL, f"{width} x {height} px, the limit is {min_side_px} px a side"
-            )
-        try:
-            file_format = image.format or "unknown"
-            if file_format == "JPEG" and not _has_jpeg_end(data):
-                raise Undecodable(Reason.TRUNCATED, "no end-of-image marker")
-            pixels, swapped = _render(image, short_side_px)
-        except Undecodable:
+    limits = (min_side_px, max_pixels)
+    try:
+        return _decode_tiff(data, short_side_px, limits) or _decode_by_pillow(data, short_side_px, limits)
+    except Undecodable as problem:
+        needed = png.pixels_only(data) if problem.reason in (Reason.CORRUPT, Reason.TRUNCATED) else None
+        if needed is None:
             raise
-        except Exception as error:  # decoders raise nearly anything on damaged data
-            raise _damage(error) from error
-    if swapped:
-        width, height = height, width
-    return Decoded(pixels, width, height, file_format)
+        return _decode_by_pillow(needed, short_side_px, limits)
 
 
 def read_image(
@@ -153,6 +101,59 @@ def read_image(
         raise Undecodable(error.reason, f"{path} ({error.detail})") from error
 
 
+def _decode_tiff(data: bytes, short_side_px: int | None, limits: tuple[int, int]) -> Decoded | None:
+    """Decode a TIFF file; None if it is none."""
+    if not data.startswith(tiff_page.HEADS):
+        return None
+    page = tiff_page.find_page(data)
+    if tiff.is_plain(page):
+        return _decode_by_pillow(tiff_page.alone(data, page), short_side_px, limits)
+    _check_size(page.size, limits)
+    try:
+        rgb = tiff.read(data, page)
+    except Undecodable:
+        raise
+    except Exception as error:  # offsets, counts and types may be anything
+        raise damage(error) from error
+    return _finished(rgb, "TIFF", page.size, short_side_px, page.one(_ORIENTATION_TAG, 1))
+
+
+def _decode_by_pillow(data: bytes, short_side_px: int | None, limits: tuple[int, int]) -> Decoded:
+    with _open(data, limits[1]) as image:
+        size = image.size
+        _check_size(size, limits)
+        try:
+            file_format = image.format or "unknown"
+            rgb, orientation = _render(image, data, _shrunk_size(size, short_side_px))
+        except Undecodable:
+            raise
+        except Exception as error:  # decoders raise nearly anything on damaged data
+            raise damage(error) from error
+    return _finished(rgb, file_format, size, short_side_px, orientation)
+
+
+def _check_size(size: tuple[int, int], limits: tuple[int, int]) -> None:
+    width, height = size
+    min_side_px, max_pixels = limits
+    if width * height > max_pixels:
+        raise Undecodable(Reason.TOO_LARGE, f"{width} x {height} px, the limit is {max_pixels} px in all")
+    if min(width, height) < min_side_px:
+        raise Undecodable(Reason.TOO_SMALL, f"{width} x {height} px, the limit is {min_side_px} px a side")
+
+
+def _finished(
+    rgb: Image.Image, file_format: str, size: tuple[int, int], short_side_px: int | None, orientation: int
+) -> Decoded:
+    """Shrink and turn upright. `size` is that of the whole image as it lies in the file."""
+    target = _shrunk_size(size, short_side_px)
+    if target != rgb.size:
+        rgb = rgb.resize(target, Image.Resampling.BICUBIC)
+    if orientation in _TRANSPOSE:
+        rgb = rgb.transpose(_TRANSPOSE[orientation])
+    width, height = (size[1], size[0]) if orientation in _SWAPPED else size
+    return Decoded(np.array(rgb, dtype=np.uint8, order="C"), width, height, file_format)
+
+
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     """Read the header only."""
     Image.init()
@@ -163,54 +164,41 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Undecodable(Reason.TOO_LARGE, str(error)) from error
     except UnidentifiedImageError as error:
-        if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        if has_known_head(data):
             raise Undecodable(Reason.CORRUPT, "the header is damaged") from error
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-            raise Undecodable(Reason.NOT_AN_IMAGE, "HEIC is not supported; convert it to JPEG") from error
-        raise Undecodable(Reason.NOT_AN_IMAGE, f"{len(data)} bytes of something else") from error
+        name = name_of(data)
+        if name in PHOTOS:
+            raise unsupported(name, "convert it to JPEG") from error
+        raise Undecodable(Reason.NOT_AN_IMAGE, name) from error
     except Exception as error:
-        raise _damage(error) from error
+        raise damage(error) from error
 
 
-def _damage(error: Exception) -> Undecodable:
-    if isinstance(error, MemoryError):
-        return Undecodable(Reason.TOO_LARGE, "it does not fit into memory")
-    if isinstance(error, EOFError) or "truncated" in str(error).lower():
-        return Undecodable(Reason.TRUNCATED, str(error) or "unexpected end of file")
-    return Undecodable(Reason.CORRUPT, str(error) or type(error).__name__)
-
-
-def _has_jpeg_end(data: bytes) -> bool:
-    """Whether an end marker follows the start of the first scan.
-
-    libjpeg fills missing parts with grey without an error when a file was cut and zero-filled, as
-    broken downloads are. Inside a scan the marker cannot occur by chance; before it (an embedded
-    thumbnail) it can, so the segments up to the scan are stepped over.
-    """
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xDA:
-            return data.find(b"\xff\xd9", position) >= 0
-        has_length = marker not in (0xFF, 0x01) and not 0xD0 <= marker <= 0xD7
-        step = 1 if marker == 0xFF else 2
-        position += 2 + struct.unpack_from(">H", data, position + 2)[0] if has_length else step
-    return b"\xff\xd9" in data[position:]  # an unusual file: Pillow decides
-
-
-def _render(image: Image.Image, short_side_px: int | None) -> tuple[np.ndarray, bool]:
-    """Decode, convert, shrink and turn upright; also whether width and height changed places."""
-    target = _shrunk_size(image.size, short_side_px)
+def _render(image: Image.Image, data: bytes, target: tuple[int, int]) -> tuple[Image.Image, int]:
+    """Decode and convert, no smaller than `target`; and the EXIF orientation."""
     if target != image.size:
         image.draft(None, (target[0] * _DRAFT_MARGIN, target[1] * _DRAFT_MARGIN))
+    if image.format in ("JPEG", "MPO"):
+        if not jpeg.has_end(data):
+            raise Undecodable(Reason.TRUNCATED, "no end-of-image marker")
+        pixels = jpeg.decoded(data, image.mode, image.size)
+        if pixels is not None:
+            return Image.fromarray(pixels), _orientation(image)
     image.load()
-    orientation = _orientation(image)
-    rgb = _to_rgb(image)
-    if target != rgb.size:
-        rgb = rgb.resize(target, Image.Resampling.BICUBIC)
-    if orientation in _TRANSPOSE:
-        rgb = rgb.transpose(_TRANSPOSE[orientation])
-    return np.array(rgb, dtype=np.uint8, order="C"), orientation >= 5
+    return _to_rgb(_mended(image, data)), _orientation(image)
+
+
+def _mended(image: Image.Image, data: bytes) -> Image.Image:
+    """The image less what its format is known to get wrong around it."""
+    if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
+        return image.convert("RGB")  # as Windows writes screenshots: the fourth byte means nothing
+    if image.format == "WEBP" and image.mode == "RGB":
+        frame = webp.first_frame(data)
+        if frame is not None and frame != (0, 0, *image.size):
+            canvas = Image.new("RGB", image.size, "white")
+            canvas.paste(image.crop(frame), frame[:2])
+            return canvas
+    return image
 
 
 def _shrunk_size(size: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
@@ -231,29 +219,15 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_scale_to_8_bit(np.asarray(image))).convert("RGB")
+        return Image.fromarray(scale_to_8_bit(np.asarray(image))).convert("RGB")
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         # Pillow takes every CMYK JPEG for Adobe's, which are stored inverted; this one is not.
         image = ImageChops.invert(image)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _scale_to_8_bit(values: np.ndarray) -> np.ndarray:
-    """Grey values of a wider type to uint8 of the same shape.
-
-    16-bit integers span 0..65535. 32-bit integers and floats state no range: it is taken to be
-    0..1 (floats), 0..255 or 0..65535, whichever is the first to hold the values, else min..max.
-    """
-    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = 0.0, 65535.0
-    if values.dtype.itemsize > 2:
-        smallest, largest = float(wide.min()), float(wide.max())
-        steps = [1.0, 255.0, 65535.0] if values.dtype.kind == "f" else [255.0, 65535.0]
-        fitting = [step for step in steps if smallest >= 0 and largest <= step]
-        low, high = (0.0, fitting[0]) if fitting else (smallest, largest)
-    spread = (high - low) or 1.0  # a constant image outside all ranges becomes black
-    return np.rint((wide - low) * (255.0 / spread)).astype(np.uint8)

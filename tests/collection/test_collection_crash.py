@@ -6,7 +6,6 @@ import sqlite3
 import time
 from contextlib import closing
 
-import faiss
 import numpy as np
 
 from tests.collection.made_up import content, open_collection, vector, write_base
@@ -22,7 +21,6 @@ FILES_AT_ONCE = 3
 
 def work(directory, run, pipe):
     """Add three files at a time and remove one now and then; report what has been acknowledged."""
-    faiss.omp_set_num_threads(1)  # the parent's threads are not in this process
     collection = open_collection(directory)
     pipe.send(("open", []))
     for step in range(10_000):

@@ -41,7 +41,7 @@ def write(directory, names):
     built = faiss.IndexIDMap2(faiss.IndexFlatIP(DIM))
     built.add_with_ids(vectors, np.array([item.image_id for item in items]))
     write_index(
-        directory, built, [vectors], IndexInfo(MODEL, "d" * 16, "flat", DIM, len(names), 1.0, {}), items
+        directory, built, [vectors], IndexInfo(MODEL, "d" * 16, "flat", DIM, len(names), 1.0, {}), items, True
     )
 
 

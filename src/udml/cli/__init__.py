@@ -15,6 +15,7 @@ from udml.cli.service import add_service
 from udml.cli.uses import add_uses
 from udml.cli.versions import add_versions
 from udml.errors import UdmlError
+from udml.text import accept_any_text, printable, printable_lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     few images.
     """
     _respect_privacy()
+    accept_any_text()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
     except UdmlError as error:
-        print(f"udml: {error}", file=sys.stderr)
+        print(f"udml: {printable_lines(str(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("udml"):
@@ -44,10 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        print(f"udml: no room to write: {error}\n  -> free some space, then run it again", file=sys.stderr)
+        print(f"udml: {_of_the_system(error)}", file=sys.stderr)
         return 1
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system refused, in a sentence or two."""
+    where = f": {printable(str(error.filename))}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"no room to write: {printable(str(error))}\n  -> free some space, then run it again"
+    hint = {
+        errno.EROFS: "the disk can't be written; work in a folder on another one",
+        errno.EACCES: "check its permissions",
+        errno.EPERM: "check its permissions",
+        errno.EISDIR: "it is a folder; name a file",
+        errno.ENOTDIR: "a part of the path is a file",
+        errno.EADDRINUSE: "choose another port",
+    }.get(error.errno or 0, "check the path, then run it again")
+    return f"{error.strerror or printable(str(error))}{where}\n  -> {hint}"
 
 
 def _respect_privacy() -> None:

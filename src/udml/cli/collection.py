@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from udml.cli.common import add_to
+from udml.cli.common import add_to, add_walk_arguments, walk_rules
 
 
 def add_index_actions(command: argparse.ArgumentParser) -> None:
@@ -11,6 +11,7 @@ def add_index_actions(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(metavar="ACTION", dest="action")
     add = add_to(actions, "add", _change_index, "add images to the champion's collection, without training")
     add.add_argument("paths", nargs="+", type=Path, help="image files or folders")
+    add_walk_arguments(add)
     remove = add_to(actions, "remove", _change_index, "remove images from the champion's collection")
     remove.add_argument(
         "names", nargs="+", metavar="ID|SOURCE", help="ids, or paths inside the imported folder"
@@ -26,7 +27,7 @@ def _change_index(options: argparse.Namespace) -> None:
 
     match options.action:
         case "add":
-            index_commands.add(options.paths)
+            index_commands.add(options.paths, walk_rules(options))
         case "remove":
             index_commands.remove(options.names)
         case "compact":

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from udml import paths
 from udml.cli.collection import add_index_actions
-from udml.cli.common import Command, Commands, add_to
+from udml.cli.common import Command, Commands, add_to, add_walk_arguments, walk_rules
+from udml.text import printable
 
 
 def add_pipeline(commands: Commands) -> None:
@@ -26,6 +27,7 @@ def _add_data(commands: Commands) -> None:
         "source", help="a folder, a CSV or Parquet manifest, or `places`, the built-in sample"
     )
     command.add_argument("--layout", help="how the folder is laid out (default: detected)")
+    add_walk_arguments(command)
     add_to(actions, "ensure", _ensure, "have data: what is here, else from the DVC remote, else `places`")
 
 
@@ -34,8 +36,8 @@ def _import(options: argparse.Namespace) -> None:
 
     sample = options.source == "places" and options.layout in (None, "places")
     source = None if sample else Path(options.source)
-    summary = import_data(source, "places" if sample else options.layout, paths.DATA)
-    print("\n".join(summary.lines()))
+    summary = import_data(source, "places" if sample else options.layout, paths.DATA, walk_rules(options))
+    print("\n".join(map(printable, summary.lines())))
 
 
 def _ensure(options: argparse.Namespace) -> None:

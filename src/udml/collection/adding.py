@@ -1,6 +1,8 @@
 """Whether a file is in a collection already, and how it gets in."""
 
+import os
 from collections.abc import Mapping
+from itertools import chain, count
 
 import numpy as np
 
@@ -34,16 +36,15 @@ def add_file(
     known = _with_content(change, items, sha256)
     for item in known:
         if live(items.get(item.image_id), change.get(item.image_id)):
-            return Added(file.source, item.image_id, Status.PRESENT)
+            return Added(file.source, item.image_id, Status.PRESENT, name=item.source)
     own = image_id(file.source) if _is_name(file.source) else None
     if known:  # it was removed
         item = next((item for item in known if item.image_id == own), known[0])
     elif own is None:
         return refused(file, "its name is empty, too long, or not valid Unicode")
     else:
-        item = Item(own, file.source, file.label, sha256, len(file.data))
-        if change.get(own) or items.get(own):
-            return refused(file, "another image has, or had, this name; give it another name")
+        name = _free_name(change, items, file.source)
+        item = Item(image_id(name), name, file.label, sha256, len(file.data))
     indexed = items.get(item.image_id)
     if indexed is None:
         vector = vectors.get(sha256)
@@ -56,7 +57,18 @@ def add_file(
         change.add(item, file.data)
     else:
         change.restore(item)
-    return Added(file.source, item.image_id, Status.RESTORED if known else Status.ADDED)
+    status = Status.RESTORED if known else Status.ADDED
+    return Added(file.source, item.image_id, status, name=item.source)
+
+
+def _free_name(change: Change, items: Items, source: str) -> str:
+    """`source`, or the first of `photo-2.jpg`, `photo-3.jpg`, ... that no image has, or had.
+
+    Phones and browsers call many photos the same.
+    """
+    stem, suffix = os.path.splitext(source)
+    names = chain([source], (f"{stem}-{number}{suffix}" for number in count(2)))
+    return next(name for name in names if not (change.get(image_id(name)) or items.get(image_id(name))))
 
 
 def _with_content(change: Change, items: Items, sha256: str) -> list[Item]:

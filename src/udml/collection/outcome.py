@@ -43,12 +43,15 @@ class Added:
         image_id: the id of its content in the collection, or None if it was refused.
         status: what happened.
         problem: why it was refused, in words; else empty.
+        name: the name it has in the collection: another one than `source` where that was taken, or the
+            content was there before; empty if it was refused.
     """
 
     source: str
     image_id: int | None
     status: Status
     problem: str = ""
+    name: str = ""
 
 
 def refused(file: NewFile, problem: str) -> Added:

@@ -1,8 +1,8 @@
 """Duplicate groups: images with the same pixels, and images that look the same.
 
-Near duplicates are found with a 64-bit perceptual hash and verified on thumbnails. A group is a star
-(Aslam et al., "The star clustering algorithm", 2004): every member was verified against one of them,
-its centre, so groups do not chain (a looks like b, b looks like c, ...) into a mixture. Mirrored,
+Near duplicates are found with a 64-bit perceptual hash and verified on thumbnails, and in their details. A
+group is a star (Aslam et al., "The star clustering algorithm", 2004): every member was verified against one
+of them, its centre, so groups do not chain (a looks like b, b looks like c, ...) into a mixture. Mirrored,
 rotated and heavily cropped copies are not found.
 
 Shapes: n images; thumbnails are RGB, 32 x 32 px, whatever the image's shape; hashes are uint64.
@@ -10,9 +10,11 @@ Shapes: n images; thumbnails are RGB, 32 x 32 px, whatever the image's shape; ha
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+
+from udml.data.details import same_details
 
 THUMBNAIL_PX = 32
 HASH_BITS = 64
@@ -32,6 +34,7 @@ def find_groups(
     thumbnails: np.ndarray,
     max_bits: int,
     min_correlation: float,
+    pixels: Callable[[int], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Give every image the id of the first image (in row order) of its duplicate group.
 
@@ -49,6 +52,8 @@ def find_groups(
         thumbnails: uint8 [n, 32, 32, 3]; may be a memory map, it is read in pieces.
         max_bits: largest Hamming distance of two near duplicates, 0..16.
         min_correlation: smallest correlation of their thumbnails, 0..1.
+        pixels: uint8 [h, w, 3] of the image in a row, at some 128 px or more. If given, near duplicates must
+            be the same in their details, too (`udml.data.details`): two forms of one kind are not.
 
     Returns:
         group: int64 [n].
@@ -58,7 +63,16 @@ def find_groups(
     hashes, flat = perceptual_hashes(thumbnails)
     seen = distinct[~flat[distinct]]
     member_of = np.arange(len(first))
-    member_of[seen] = seen[_stars(hashes, thumbnails, seen, max_bits, min_correlation)]
+    same = same_details(pixels) if pixels else None
+
+    def joined(pairs: np.ndarray) -> np.ndarray:
+        alike = pairs[_correlated(thumbnails, seen, pairs, min_correlation)]
+        if same is None:
+            return alike
+        kept = [same(int(left), int(right)) for left, right in seen[alike]]
+        return alike[np.array(kept, bool)]
+
+    member_of[seen] = seen[_stars(hashes[seen], max_bits, joined)]
     return np.asarray(image_ids)[_first_of_equal(member_of[first])]
 
 
@@ -162,19 +176,18 @@ def _bucket_pairs(
             yield np.full(size - 1, bucket[leader]), np.delete(bucket, leader)
 
 
-def _stars(
-    hashes: np.ndarray, thumbnails: np.ndarray, rows: np.ndarray, max_bits: int, min_correlation: float
-) -> np.ndarray:
-    """Star clusters of `rows` (sorted): for each the position in `rows` of its star's centre.
+def _stars(hashes: np.ndarray, max_bits: int, joined: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Star clusters of n images: for each the position of its star's centre, int64 [n].
 
-    Rows whose pairs may be missing (crowded) and that found no star are tried again among themselves.
+    `joined` gives those of some pairs of positions that are near duplicates. Rows whose pairs may be missing
+    (crowded) and that found no star are tried again among themselves.
     """
-    centre = np.arange(len(rows))
-    active = np.arange(len(rows))
+    centre = np.arange(len(hashes))
+    active = np.arange(len(hashes))
     for attempt in range(_ROUNDS):
-        pairs, crowded = candidate_pairs(hashes[rows[active]], max_bits, attempt)
-        alike = _correlated(thumbnails, rows[active], pairs, min_correlation)
-        local, taken = _greedy_stars(len(active), pairs[alike])
+        pairs, crowded = candidate_pairs(hashes[active], max_bits, attempt)
+        near = np.searchsorted(active, joined(active[pairs]))  # back to positions in `active`, sorted
+        local, taken = _greedy_stars(len(active), near)
         centre[active] = active[local]
         active = active[crowded & ~taken]
         if len(active) < 2:

@@ -25,6 +25,7 @@ from udml.data.catalog import (
     QUARANTINE_SCHEMA,
     STORE_DIRECTORY,
     SUMMARY_FILE,
+    open_store,
     store_file,
     write_table,
 )
@@ -37,7 +38,7 @@ from udml.errors import UdmlError
 from udml.files import fingerprint, replace_directory, scratch_directory, write_json
 from udml.pixels import Reason
 
-CODE_VERSION = 2  # raise it when the same input and params would give other output or scratch files
+CODE_VERSION = 3  # raise it when the same input and params would give other output or scratch files
 
 
 def prepare(data_root: Path, out: Path, params: Prepare) -> dict[str, Any]:
@@ -139,6 +140,7 @@ def _with_groups_and_splits(
         thumbnails,
         params.duplicate_max_bits,
         params.duplicate_min_correlation,
+        open_store(scratch / "result", accepted.assign(store_shard=accepted["shard"])).__getitem__,
     )
     split = assign_splits(
         _or_none(accepted["split"]), _or_none(accepted["label"]), group, params.test_share, params.seed

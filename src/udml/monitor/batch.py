@@ -123,5 +123,6 @@ def _one_of_each_group(embedded: EmbeddedFiles, params: Prepare) -> np.ndarray:
         np.stack([one.thumbnail for one in embedded.noted]),
         params.duplicate_max_bits,
         params.duplicate_min_correlation,
+        lambda position: read_image(embedded.paths[position], params.store_short_side_px).pixels,
     )
     return positions[groups == positions]

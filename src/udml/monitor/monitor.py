@@ -9,7 +9,7 @@ from typing import Any
 from udml import paths
 from udml.config import Monitor, load_params
 from udml.errors import UdmlError
-from udml.files import image_files, write_json
+from udml.files import write_json
 from udml.monitor.batch import Batch, from_files, from_import
 from udml.monitor.drift import Drift, compare
 from udml.monitor.report import summary, write_report
@@ -20,6 +20,11 @@ from udml.search.embedder import Embedder, FileProblem
 from udml.search.gallery import open_index
 from udml.search.items import ITEMS_FILE, Items
 from udml.search.reference import read_reference
+from udml.text import printable
+from udml.walking.given import given_files
+from udml.walking.rules import WalkRules
+
+_AS_IT_LIES = WalkRules()
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,13 @@ class Finding:
         """Everything as JSON values, the verdict first."""
         values = asdict(self)
         for listed in (*values["unusual"], *values["problems"]):
-            listed["path"] = str(listed["path"])
+            listed["path"] = printable(listed["path"])
         return {**values.pop("drift"), **values}
 
 
-def monitor_workspace(given: Sequence[Path], version: str | None, out: Path) -> Finding:
+def monitor_workspace(
+    given: Sequence[Path], version: str | None, out: Path, rules: WalkRules = _AS_IT_LIES
+) -> Finding:
     """Compare new images with the workspace's model, or a registered version; write a page.
 
     Args:
@@ -59,6 +66,7 @@ def monitor_workspace(given: Sequence[Path], version: str | None, out: Path) -> 
             the index does not know.
         version: "champion", "v1", ...; None for the model in `artifacts/`.
         out: the HTML file; the numbers go to the same name with `.json`.
+        rules: what of a folder to leave out.
 
     Raises:
         UdmlError: if no file is usable, the model or index is missing or damaged, `prepare` has not run
@@ -73,7 +81,8 @@ def monitor_workspace(given: Sequence[Path], version: str | None, out: Path) -> 
         model, index = directory / MODEL_FILE, directory / INDEX_DIRECTORY
     embedder = Embedder(model)
     if given:
-        batch = from_files(embedder, image_files(given), params.prepare)
+        files = [found.path for found in given_files(given, rules)]
+        batch = from_files(embedder, files, params.prepare)
     else:
         with closing(Items(index / ITEMS_FILE)) as known:
             batch = from_import(embedder, paths.PREPARED, known)

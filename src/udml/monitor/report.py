@@ -14,6 +14,7 @@ from udml.monitor.unusual import UnusualImage
 from udml.report.page import Section, counted, facts, page, picture, table
 from udml.report.pictures import THUMBNAIL_PX, thumbnail
 from udml.search.embedder import FileProblem
+from udml.text import printable
 
 _HEADLINES = {
     Verdict.DRIFT: "The new images <b>differ</b> from those the model knows",
@@ -53,7 +54,8 @@ def write_report(
     sections.append(Section("about", "About", "What was compared", "", facts(about, "What was compared")))
     if problems:
         rows = "".join(
-            f"<li>{escape(str(p.path))}: {escape(p.reason)} ({escape(p.detail)})</li>" for p in problems
+            f"<li>{escape(printable(p.path))}: {escape(p.reason)} ({escape(printable(p.detail))})</li>"
+            for p in problems
         )
         sections.append(Section("left-out", "Left out", "Files left out", "", f"<ul>{rows}</ul>"))
     header = f'<h1>{_HEADLINES[drift.verdict]}</h1><p class="lead">{escape(summary(drift))}</p>'
@@ -108,9 +110,9 @@ def _unusual(one: UnusualImage, pixels: np.ndarray) -> str:
         f"<b>{one.similarity:.2f}</b> to the nearest, lonelier than {one.lonelier_share:.0%} of the others",
         *(escape(remark) for remark in one.remarks),
     ]
-    name = escape(one.path.name)
-    shown = picture(address, one.path.name, (THUMBNAIL_PX, THUMBNAIL_PX))
+    name = escape(printable(one.path.name))
+    shown = picture(address, printable(one.path.name), (THUMBNAIL_PX, THUMBNAIL_PX))
     return (
-        f'<li title="{escape(str(one.path))}">{shown}<span class="caption">{"<br>".join(lines)}'
+        f'<li title="{escape(printable(one.path))}">{shown}<span class="caption">{"<br>".join(lines)}'
         f'<span class="name">{name}</span></span></li>'
     )

@@ -112,9 +112,17 @@ def exact_rows(kind: str, chunks: Sequence[np.ndarray]) -> ChunkRows | None:
 
 
 def write_index(
-    directory: Path, built: Any, chunks: Sequence[np.ndarray], info: IndexInfo, items: Iterable[IndexedItem]
+    directory: Path,
+    built: Any,
+    chunks: Sequence[np.ndarray],
+    info: IndexInfo,
+    items: Iterable[IndexedItem],
+    mix_neighbours: bool = False,
 ) -> None:
-    """Write a built index and what is behind it to an existing directory, for `gallery.open_index`."""
+    """Write a built index and what is behind it to an existing directory, for `gallery.open_index`.
+
+    With `mix_neighbours` each image's mixture with its neighbours is written too, and searched by.
+    """
     with atomic_path(directory / INDEX_FILE) as temporary:
         faiss.write_index(built, str(temporary))
     if info.kind == "ivf":
@@ -124,7 +132,9 @@ def write_index(
             np.concatenate(chunks, out=vectors)
             vectors.flush()
     write_items(directory / ITEMS_FILE, items)
-    info = _write_mixed(directory / MIXED_FILE, built.index, chunks, info)
+    info = replace(info, mixed_neighbours=0, mixed_because="")
+    if mix_neighbours:
+        info = _write_mixed(directory / MIXED_FILE, built.index, chunks, info)
     write_json(directory / INFO_FILE, asdict(info))
 
 

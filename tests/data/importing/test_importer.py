@@ -51,7 +51,7 @@ def test_every_file_gets_a_row_and_its_bytes_come_back(photos: Path, data_root: 
     manifest = read_manifest(data_root)
     assert manifest.schema.equals(MANIFEST_SCHEMA, check_metadata=False)
     rows = {row["source"]: row for row in manifest.to_pylist()}
-    assert set(rows) == {"a.png", "b/c d.png", "b/ü\n.png", "empty.jpg", "notes.txt", "gone.jpg"}
+    assert set(rows) == {"a.png", "b/c d.png", "b/ü\n.png", "empty.jpg", "gone.jpg"}
     for source, row in rows.items():
         assert row["image_id"] == image_id(source)
         if row["shard"] >= 0:
@@ -63,9 +63,10 @@ def test_every_file_gets_a_row_and_its_bytes_come_back(photos: Path, data_root: 
             assert (row["sha256"], row["offset"], row["size_bytes"]) == (None, -1, 0)
     assert rows["empty.jpg"]["problem"] == Reason.EMPTY
     assert rows["gone.jpg"]["problem"] == Reason.MISSING
-    assert (summary.files, summary.stored, summary.shards) == (6, 4, 1)
+    assert (summary.files, summary.stored, summary.shards) == (5, 3, 1)
     assert summary.problems == {"empty": 1, "missing": 1}
-    assert summary.images == {("unassigned", "both"): 6}
+    assert summary.images == {("unassigned", "both"): 5}
+    assert any("left out 1 no pictures" in line and "notes.txt" in line for line in summary.lines())
     assert any("1 not imported: the file is empty" in line for line in summary.lines())
 
 
@@ -119,7 +120,7 @@ def test_files_too_large_to_be_photos_are_not_stored(
     monkeypatch.setattr(importing, "MAX_FILE_BYTES", 4)
     (photos / "tiny.jpg").write_bytes(b"abc")
     summary = import_data(photos, None, data_root)
-    assert (summary.stored, summary.problems["too_large"]) == (1, 4)
+    assert (summary.stored, summary.problems["too_large"]) == (1, 3)
 
 
 def test_clear_refusals(photos: Path, data_root: Path, tmp_path: Path) -> None:
@@ -227,3 +228,57 @@ def test_the_real_grocery_store_dataset(data_root: Path) -> None:
     assert (summary.files, summary.stored, summary.layout) == (5421, 5421, "grocery")
     assert summary.images == {("train", "both"): 3051, ("test", "query"): 1061, ("test", "gallery"): 1309}
     assert summary.labels == {"train": 41, "test": 40}
+
+
+@pytest.mark.parametrize(
+    "names", [("cat", "cat ", " cat", "cat\t"), ("caf\u00e9", "cafe\u0301"), ("\u00c5", "\u212b", "A\u030a")]
+)
+def test_labels_that_look_the_same_are_one(tmp_path: Path, data_root: Path, names: tuple[str, ...]) -> None:
+    lines = ["path,label"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{name}")
+    (tmp_path / "list.csv").write_text("\n".join([*lines, "0.png.gone,  "]), encoding="utf-8")
+    import_data(tmp_path / "list.csv", None, data_root)
+    labels = read_manifest(data_root)["label"].to_pylist()
+    assert len(set(labels[:-1])) == 1
+    assert labels[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "hint"), [(("2023", "2024", "2025"), "--layout plain"), ((".", "a/b"), "--layout classes")]
+)
+def test_a_guess_names_the_other_layout(
+    tmp_path: Path, data_root: Path, folders: tuple[str, ...], hint: str
+) -> None:
+    for number, name in enumerate(folders * 2):
+        (tmp_path / "in" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "in" / name / f"{number}.png")
+    assert any(hint in line for line in import_data(tmp_path / "in", None, data_root).lines())
+
+
+def test_a_folder_without_a_picture_says_what_it_holds(tmp_path: Path, data_root: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("words")
+    with pytest.raises(
+        UdmlError, match=r"no files to import[\s\S]*no pictures, by name and by content, first notes\.txt"
+    ):
+        import_data(tmp_path / "in", None, data_root)
+    assert not data_root.exists()
+
+
+def test_dvc_says_in_its_own_words_why_it_failed(photos: Path, data_root: Path) -> None:
+    (data_root.parent / ".dvc").mkdir()
+    with pytest.raises(UdmlError, match=r"`dvc add data` failed: ERROR: [\s\S]*(git|DVC) repository"):
+        import_data(photos, None, data_root)
+
+
+def test_data_behind_a_link_stay_there_and_it_is_said(photos: Path, data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    data_root.symlink_to(tmp_path / "disk" / "data")
+    for _ in range(2):
+        summary = import_data(photos, None, data_root)
+        assert data_root.is_symlink()
+        assert read_manifest(data_root).num_rows == summary.files
+        assert any("data is a link: DVC tracks nothing behind one" in line for line in summary.lines())
+        assert not [path for path in (tmp_path / "disk").iterdir() if path.name.endswith(".old")]

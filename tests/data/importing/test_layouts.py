@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
@@ -40,9 +42,7 @@ def test_plain_takes_every_file_at_any_depth_in_a_fixed_order_but_hidden_ones(tm
     )
     layout = read_layout(tmp_path)
     assert layout.name == "plain"
-    assert facts(layout.items) == [
-        (name, None, "both", None) for name in ("Z.jpg", "a/deep/er.png", "a/notes.txt", "b.jpg")
-    ]
+    assert facts(layout.items) == [(name, None, "both", None) for name in ("Z.jpg", "a/deep/er.png", "b.jpg")]
 
 
 def test_unusual_names_survive(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch:
             raise PermissionError(13, "denied")
         return scandir(path)
 
-    monkeypatch.setattr("udml.data.importing.layouts.base.os.scandir", guarded)
+    monkeypatch.setattr("udml.walking.walk.os.scandir", guarded)
     items = {item.source: item.problem for item in read_layout(tmp_path, "plain").items}
     assert items == {"a.jpg": None, "locked/": Reason.UNREADABLE}
 
@@ -102,7 +102,7 @@ def test_one_folder_per_class(tmp_path: Path) -> None:
     labels = {item.source: item.label for item in layout.items}
     assert labels["cat/2.JPG"] == "cat"
     assert labels["rare/1.png"] == "rare"
-    assert labels["readme.txt"] is None
+    assert "readme.txt" not in labels
     assert read_layout(tmp_path, "plain").name == "plain"
 
 
@@ -365,3 +365,77 @@ def test_the_real_grocery_store_dataset() -> None:
         "query"
     }
     assert all(item.path.is_file() for item in items)
+
+
+# --- labels and lists as people's programs write them
+
+
+@pytest.mark.parametrize(
+    ("train", "other"), [("train", "val"), ("Training", "test"), ("train", "validation")]
+)
+def test_a_folder_per_split_and_class(tmp_path: Path, train: str, other: str) -> None:
+    touch(tmp_path, *(f"{part}/{name}/1.jpg" for part in (train, other) for name in ("cat", "dog")))
+    layout = read_layout(tmp_path)
+    assert layout.name == "splits"
+    assert set(facts(layout.items)) == {
+        (f"{part}/{name}/1.jpg", split, "both", name)
+        for part, split in ((train, "train"), (other, "test"))
+        for name in ("cat", "dog")
+    }
+
+
+def test_validation_trains_where_there_is_a_test_split(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cat/1.jpg", "val/cat/2.jpg", "test/cat/3.jpg", "other/4.jpg")
+    items = {item.source: (item.split, item.label) for item in read_layout(tmp_path, "splits").items}
+    assert items == {
+        "train/cat/1.jpg": ("train", "cat"),
+        "val/cat/2.jpg": ("train", "cat"),
+        "test/cat/3.jpg": ("test", "cat"),
+        "other/4.jpg": (None, None),
+    }
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("head", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "header", ["path{}label{}split", " path {} label{} split ", '"path"{}"label"{}"split"']
+)
+def test_csv_of_every_separator(tmp_path: Path, delimiter: str, head: str, header: str) -> None:
+    touch(tmp_path, "a.jpg", "b c.jpg")
+    lines = [
+        header.format(delimiter, delimiter),
+        f"a.jpg{delimiter}cat {delimiter}train",
+        f"b c.jpg {delimiter} cat{delimiter} test",
+    ]
+    (tmp_path / "list.csv").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    assert facts(read_layout(tmp_path / "list.csv").items) == [
+        ("a.jpg", "train", "both", "cat"),
+        ("b c.jpg", "test", "both", "cat"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.string(), pa.large_string()])
+def test_parquet_of_every_kind_of_text(tmp_path: Path, kind: pa.DataType) -> None:
+    touch(tmp_path, "a.jpg", "ü.jpg")
+    names = ["a.jpg", "ü.jpg"]
+    values = [name.encode() for name in names] if "binary" in str(kind) else names
+    table = pa.table({"path": pa.array(values, kind), " label": pa.array(values, kind)})
+    pq.write_table(table, tmp_path / "list.parquet")
+    found = facts(read_layout(tmp_path / "list.parquet").items)
+    assert found == [(name, None, "both", name) for name in names]
+
+
+def test_lists_that_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    for name, make in (
+        ("grocery", make_grocery),
+        ("cub", make_cub),
+        ("sop", make_sop),
+        ("inshop", make_inshop),
+    ):
+        root = tmp_path / name
+        root.mkdir()
+        make(root)
+        expected = facts(read_layout(root).items)
+        for path in [*root.rglob("*.txt"), *root.rglob("*.csv")]:
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert facts(read_layout(root).items) == expected

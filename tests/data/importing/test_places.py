@@ -1,5 +1,7 @@
 import csv
 import io
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import ROOT
 from udml.data.importing import places
+from udml.data.importing.importer import import_data
 from udml.errors import UdmlError
 
 
@@ -98,3 +102,11 @@ def test_missing_photographs_are_named() -> None:
         places.photograph_path("nothing.png", ("skimage", "data"))
     with pytest.raises(UdmlError, match="needs no_such_package"):
         places.photograph_path("a.png", ("no_such_package", "data"))
+
+
+def test_the_committed_pointer_is_that_of_the_sample_as_it_is_made(tmp_path: Path) -> None:
+    """A fresh clone makes the sample with its first command; its data.dvc must not change by that."""
+    for command in (("git", "init", "--quiet"), (sys.executable, "-m", "dvc", "init", "--quiet")):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    import_data(None, None, tmp_path / "data")
+    assert (tmp_path / "data.dvc").read_text() == (ROOT / "data.dvc").read_text()

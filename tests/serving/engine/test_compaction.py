@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import yaml
@@ -33,10 +31,9 @@ def champion(root):
 
 
 def answers(searcher):
-    """Ids and labels of everything by similarity, asked with every picture there ever was."""
+    """Ids and similarities of everything, asked with every picture there ever was."""
     queries = searcher.embed_images([searcher.decode(data) for _, data, _ in BASE + NEW])
-    found = searcher.neighbours(queries, 100, refine="none")
-    return [[(hit.image_id, hit.label) for hit in hits] for hits in found]
+    return [[(hit.image_id, hit.label) for hit in hits] for hits in searcher.neighbours(queries, 100)]
 
 
 def test_the_new_version_answers_as_the_old_one_did(root):
@@ -61,15 +58,18 @@ def test_the_new_version_answers_as_the_old_one_did(root):
     assert compact(models, root / "data") is None
 
 
-def test_mixtures_are_to_the_bit_those_of_a_fresh_index_of_the_same_images(root, tmp_path):
+def test_mixtures_are_to_the_bit_those_of_a_fresh_index_of_the_same_images(root, tmp_path, monkeypatch):
+    params = root / "models" / "versions" / "v1" / "params.yaml"
+    params.chmod(0o644)
+    params.write_text(yaml.safe_dump({"index": {"mix_neighbours": True}}))
+    monkeypatch.setattr("udml.serving.engine.searcher.verify_bundle", read_bundle)
     compact(root / "models", root / "data")
     with champion(root) as opened:
         index = opened.collection.index
         vectors = vectors_of(index, index.ids)
         built, _, _ = build([vectors], index.ids, "flat", None, 1.0)
-        plain = replace(index.info, mixed_neighbours=0, mixed_because="")
         (tmp_path / "fresh").mkdir()
-        write_index(tmp_path / "fresh", built, [vectors], plain, [])
+        write_index(tmp_path / "fresh", built, [vectors], index.info, [], mix_neighbours=True)
         again = open_index(tmp_path / "fresh", opened.embedder.card)
         assert again.info == index.info
         assert again.mixed is not None

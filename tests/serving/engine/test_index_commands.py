@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.serving.live import files, make_version
@@ -87,3 +90,78 @@ def test_the_flow_adds_and_compacts(workspace):
         assert (opened.version.name, len(opened)) == ("v2", 17)
     with pytest.raises(UdmlError, match="no such file"):
         add.fn("nowhere")
+
+
+def test_names_that_are_not_utf8_or_not_for_terminals(workspace, capsys):
+    names = [os.fsdecode(name) for name in (b"latin \xe9.png", b"red \x1b[31m.png", "\u202egpj.png".encode())]
+    (workspace / "odd").mkdir()
+    for name, (_, data, _) in zip(names, NEW, strict=False):
+        (workspace / "odd" / name).write_bytes(data)
+    (workspace / "odd" / os.fsdecode(b"bad \xff\x1b[2J.jpg")).write_bytes(b"nothing")
+    version = ["--version", "champion"]
+    for command in (
+        ["index", "add", "odd"],
+        ["search", "odd", *version],
+        ["report", "odd", *version, "--out", "page.html"],
+    ):
+        assert main(command) == 0
+        said = capsys.readouterr()
+        assert "\x1b" not in said.out + said.err
+        assert "\u202e" not in said.out + said.err
+        (said.out + said.err).encode("utf-8")
+        assert "bad \\xff\\x1b[2J.jpg" in said.err
+    page = (workspace / "page.html").read_text(encoding="utf-8")
+    assert "latin \\xe9.png" in page
+    assert "\x1b" not in page
+
+
+def test_a_photo_library_as_it_lies_on_a_nas(workspace, capsys):
+    library = workspace / "library"
+    for name, (_, data, _) in zip(("2019/a.png", "b.png", "@eaDir/b.png", "._b.png"), NEW, strict=False):
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_bytes(data)
+    for name in ("Thumbs.db", "b.png.json", "b.xmp", "c.mov", "notes.txt"):
+        (library / name).write_bytes(b"{}")
+    (library / "out").symlink_to(workspace / "photos")
+    assert main(["index", "add", "library", "--exclude", "2019"]) == 0
+    said = capsys.readouterr()
+    assert "1 added" in said.out
+    for words in (
+        "Synology",
+        "Mac",
+        "Thumbs.db",
+        "notes of photo programs",
+        "videos",
+        "notes.txt",
+        "--exclude",
+    ):
+        assert words in said.err
+    assert "1 links that lead out of the folder (--follow-links follows them), first out -> " in said.err
+    assert main(["index", "add", "library", "--follow-links"]) == 0
+    assert "4 added, 3 present" in capsys.readouterr().out
+
+
+def test_two_cards_with_files_of_the_same_names(workspace, capsys):
+    for card, (_, data, _) in zip(("A", "B", "C"), NEW, strict=False):
+        (workspace / card).mkdir()
+        (workspace / card / "IMG_0001.PNG").write_bytes(data)
+    assert main(["index", "add", "A", "B", "C"]) == 0
+    said = capsys.readouterr().out
+    assert "3 added" in said
+    assert "IMG_0001.PNG is called IMG_0001-2.PNG: the name was taken" in said
+    assert "IMG_0001-3.PNG" in said
+
+
+def test_one_unreadable_file_does_not_stop_the_others(workspace, capsys, monkeypatch):
+    read = Path.read_bytes
+
+    def guarded(path):
+        if path.name == "002.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", guarded)
+    assert main(["index", "add", "photos"]) == 0
+    said = capsys.readouterr()
+    assert "4 added, 1 refused" in said.out
+    assert "002.png: the file cannot be read from disk: Permission denied" in said.err

@@ -1,5 +1,6 @@
 import gc
 import io
+import os
 import re
 import subprocess
 import sys
@@ -102,9 +103,23 @@ def test_the_same_bytes_are_not_embedded_again(searcher, monkeypatch):
 
 def test_within_one_call_the_first_of_equal_files_counts(searcher):
     added = searcher.add([NEW[0], ("copy.png", NEW[0][1], None), (NEW[0][0], NEW[1][1], None)])
-    assert [a.status for a in added] == [Status.ADDED, Status.PRESENT, Status.REFUSED]
+    assert [a.status for a in added] == [Status.ADDED, Status.PRESENT, Status.ADDED]
     assert added[1].image_id == added[0].image_id
-    assert "has, or had, this name" in added[2].problem
+    assert (added[2].source, added[2].name) == (NEW[0][0], NEW[0][0].replace(".png", "-2.png"))
+    assert added[2].image_id == image_id(added[2].name)
+    assert added[1].name == added[0].name == NEW[0][0]
+
+
+@pytest.mark.parametrize("name", ["image.jpg", "card/IMG_0001.JPG", "no suffix", ".hidden", "a.b.c/d"])
+def test_a_name_that_is_taken_gets_a_number(searcher, name):
+    stem, suffix = os.path.splitext(name)
+    first_one = searcher.add([(name, NEW[0][1], None)])[0]
+    later = searcher.add([(name, data, None) for _, data, _ in NEW[1:4]])
+    assert [a.status for a in (first_one, *later)] == [Status.ADDED] * 4
+    assert [a.name for a in (first_one, *later)] == [name, *(f"{stem}-{n}{suffix}" for n in (2, 3, 4))]
+    assert [searcher.item(a.image_id).source for a in later] == [a.name for a in later]
+    again = searcher.add([(name, NEW[2][1], None)])[0]
+    assert (again.status, again.name) == (Status.PRESENT, f"{stem}-3{suffix}")
 
 
 @pytest.mark.parametrize("which", [BASE[5], NEW[5]])
@@ -120,7 +135,7 @@ def test_what_was_removed_comes_back_under_its_id(root, searcher, which):
     with pytest.raises(UdmlError, match=f"no image {key}"):
         searcher.remove([key])
     # its name is not free for anything else
-    assert searcher.add([(source, files(1, seed=9)[0][1], None)])[0].status == Status.REFUSED
+    assert searcher.add([(source, files(1, seed=9)[0][1], None)])[0].name != source
     back = searcher.add([("under another name.png", data, None)])[0]
     assert (back.status, back.image_id) == (Status.RESTORED, key)
     with open_champion(root) as again:
@@ -128,7 +143,7 @@ def test_what_was_removed_comes_back_under_its_id(root, searcher, which):
             assert first(opened, data).image_id == key
             assert opened.image_bytes(key) == data
             assert opened.item(key).source == source
-            assert len(opened) == 30
+            assert len(opened) == 31  # one came under the same name with a number
 
 
 def test_removing_is_all_or_nothing(searcher):

@@ -106,11 +106,20 @@ def test_what_cannot_be_added_or_removed_changes_nothing(registry):
         problem(http.post("/v1/items?name=a.png", content=b"no picture at all"), 415, "not_an_image")
         problem(http.post("/v1/items", content=NEW[0][1]), 422, "none_added")  # it has no name
         problem(http.post("/v1/items?name=a.png"), 400, "no_image")
-        problem(http.post("/v1/items?name=" + SOURCE, content=NEW[0][1]), 422, "none_added")
         problem(http.delete("/v1/items", params={"id": [ID, "0" * 16]}), 404, "not_found")
         problem(http.delete("/v1/items"), 422, "invalid_request")
         told = http.get("/v1/version").json()
         assert (told["images"], told["revision"]) == (len(BASE), 0)
+
+
+def test_a_photo_whose_name_is_taken_is_added_under_another(registry):
+    with client(registry, open_writes=True) as http:
+        named = [
+            http.post("/v1/items?name=image.jpg", content=data).json()["items"][0] for _, data, _ in NEW[:3]
+        ]
+        assert [item["name"] for item in named] == ["image.jpg", "image-2.jpg", "image-3.jpg"]
+        assert len({item["id"] for item in named}) == 3
+        assert http.get(f"/v1/items/{named[2]['id']}").json()["item"]["source"] == "image-3.jpg"
 
 
 def test_clusters_hold_every_image_once_and_follow_changes(registry):

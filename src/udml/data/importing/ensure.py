@@ -22,7 +22,7 @@ def ensure_data(data_root: Path) -> str:
     """
     if (data_root / MANIFEST_FILE).exists():
         return f"using the images in {data_root}/"
-    project, pointer = data_root.resolve().parent, pointer_of(data_root)
+    project, pointer = data_root.absolute().parent, pointer_of(data_root)
     tracked = yaml.safe_load(pointer.read_text()) if pointer.exists() else {}
     if tracked and run_dvc(project, "remote", "list").stdout.strip():
         pulled = run_dvc(project, "pull", pointer.name)

@@ -10,6 +10,8 @@ import os
 import shutil
 import stat
 import tempfile
+import unicodedata
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,21 +22,26 @@ from udml.data.identity import image_id
 from udml.data.importing.layouts import Item, Layout, read_layout
 from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, ImportSummary, summarise
 from udml.data.importing.places import write_places
-from udml.data.importing.tracking import track
+from udml.data.importing.tracking import BEHIND_A_LINK, track
 from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
-from udml.files import SCRATCH, fingerprint, replace_directory, sync
+from udml.files import fingerprint, replace_directory, scratch_beside, sync
 from udml.pixels import Reason
 from udml.progress import progress
+from udml.text import printable
+from udml.walking.rules import WalkRules
 
 PLACES = "places"
 MAX_FILE_BYTES = 512 * 1024**2  # larger files are no photos; they are held in memory one at a time
+_AS_IT_LIES = WalkRules()
 _VERSIONED = ("source", "sha256", "split", "role", "label")  # what makes two imports the same data
 _ROWS_AT_ONCE = 10_000  # Python rows are turned into compact Arrow ones this many at a time
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-def import_data(path: Path | None, layout: str | None, data_root: Path) -> ImportSummary:
+def import_data(
+    path: Path | None, layout: str | None, data_root: Path, rules: WalkRules = _AS_IT_LIES
+) -> ImportSummary:
     """Replace `data_root` by an import of the image set at `path`.
 
     The import is complete or has no effect. Inside a DVC repository the result is added to DVC.
@@ -43,6 +50,7 @@ def import_data(path: Path | None, layout: str | None, data_root: Path) -> Impor
         path: a folder, or a CSV or Parquet manifest; None for the built-in sample `places`.
         layout: name of the layout, or None to detect it.
         data_root: where the project keeps its data, `data`.
+        rules: what of a folder to leave out.
 
     Raises:
         UdmlError: if there is nothing to import, the path or the layout is wrong, annotations are
@@ -54,14 +62,16 @@ def import_data(path: Path | None, layout: str | None, data_root: Path) -> Impor
         )
     if path is not None and layout == PLACES:
         raise UdmlError("`places` is built in and takes no folder", "udml data import --layout places")
-    scratch = data_root.parent / SCRATCH
+    scratch = scratch_beside(data_root)
     scratch.mkdir(parents=True, exist_ok=True)
     for unfinished in scratch.glob("import-*"):  # of an import that was killed
         shutil.rmtree(unfinished, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory(dir=scratch, prefix="import-") as name:
             finished = Path(name, "data")
-            source = write_places(Path(name, PLACES)) if path is None else _read(path, layout, data_root)
+            source = (
+                write_places(Path(name, PLACES)) if path is None else _read(path, layout, data_root, rules)
+            )
             summary = _import(source, finished, scratch)
             replace_directory(finished, data_root)
     except OSError as error:
@@ -70,12 +80,14 @@ def import_data(path: Path | None, layout: str | None, data_root: Path) -> Impor
         raise UdmlError(
             f"the disk is full ({scratch})", "free some space; the old data is untouched"
         ) from error
+    if data_root.is_symlink():
+        return replace(summary, remarks=[*summary.remarks, f"{data_root} {BEHIND_A_LINK}"])
     track(data_root)
     return summary
 
 
-def _read(path: Path, layout: str | None, data_root: Path) -> Layout:
-    found = read_layout(path, layout)
+def _read(path: Path, layout: str | None, data_root: Path, rules: WalkRules) -> Layout:
+    found = read_layout(path, layout, rules)
     here, data = path.resolve(), data_root.resolve()
     if here == data or here in data.parents or data in here.parents:
         raise UdmlError(
@@ -99,25 +111,27 @@ def _import(layout: Layout, finished: Path, scratch: Path) -> ImportSummary:
     table = pa.concat_tables(tables).replace_schema_metadata(metadata)
     write_table(finished / MANIFEST_FILE, table)
     sync(finished)
-    return summarise(table, writer.shards)
+    return replace(summarise(table, writer.shards), remarks=layout.left_out.lines())
 
 
 def _check(items: list[Item], layout: Layout, scratch: Path) -> None:
     """Refuse what would fail later, before anything is written."""
     if not items:
-        raise UdmlError(
-            f"no files to import (layout {layout.name})", "hidden files do not count; check the path"
-        )
+        said = "".join(f"\n  {line}" for line in layout.left_out.lines())
+        raise UdmlError(f"no files to import (layout {layout.name}){said}", "check the path")
     seen: set[int] = set()
     for item in items:
         key = image_id(item.source)
         if key in seen:
-            raise UdmlError(f"`{item.source}` is named twice", "every file must have a name of its own")
+            raise UdmlError(
+                f"`{printable(item.source)}` is named twice", "every file must have a name of its own"
+            )
         seen.add(key)
     sizes = [_size(item.path) for item in items]
     if all(size is None for size in sizes):
+        first = printable(items[0].path)
         raise UdmlError(
-            f"none of the {len(items):,} files of layout {layout.name} is there; first: {items[0].path}",
+            f"none of the {len(items):,} files of layout {layout.name} is there; first: {first}",
             "check that the images lie where the annotations say",
         )
     needed = sum(size for size in sizes if size is not None and size <= MAX_FILE_BYTES)
@@ -146,9 +160,14 @@ def _store(item: Item, writer: ShardWriter) -> dict[str, object]:
         "offset": offset,
         "split": item.split,
         "role": item.role,
-        "label": item.label,
+        "label": _label(item.label),
         "problem": problem,
     }
+
+
+def _label(label: str | None) -> str | None:
+    """A label as it is compared: no spaces around it, letters with accents in one spelling (NFC)."""
+    return (unicodedata.normalize("NFC", label).strip() or None) if label is not None else None
 
 
 def _load(item: Item) -> tuple[bytes | None, int, Reason | None]:

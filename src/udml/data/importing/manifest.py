@@ -1,7 +1,7 @@
 """The manifest of imported images: a row for every file, and what it says of them all together."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +27,13 @@ MANIFEST_SCHEMA = pa.schema(
 )
 
 
+_HINTS = {  # said of layouts that a folder may have by chance
+    "classes": "every folder is taken for a class; if they are years or albums: `--layout plain`",
+    "plain": "folders are not taken for classes; if each holds one class: `--layout classes`",
+    "splits": "train/CLASS/, val/CLASS/, test/CLASS/; if folders mean nothing: `--layout plain`",
+}
+
+
 @dataclass(frozen=True)
 class ImportSummary:
     """What an import found.
@@ -40,6 +47,7 @@ class ImportSummary:
         images: number of files by (split or "unassigned", role).
         labels: number of distinct labels by split (or "unassigned"); empty where there are none.
         problems: number of files by reason code.
+        remarks: what else to say, such as what of a folder was left out, a line each.
     """
 
     layout: str
@@ -52,15 +60,18 @@ class ImportSummary:
     images: dict[tuple[str, str], int]
     labels: dict[str, int]
     problems: dict[str, int]
+    remarks: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The summary for people, a line per fact."""
         found = [f"layout {self.layout} ({self.protocol})"]
+        found += [f"  {hint}" for hint in (_HINTS.get(self.layout),) if hint]
         for (split, role), count in sorted(self.images.items()):
             labels = f", {self.labels[split]:,} labels in {split}" if split in self.labels else ""
             found.append(f"  {split}{'' if role == 'both' else ' ' + role}: {count:,} files{labels}")
         for code, count in sorted(self.problems.items()):
             found.append(f"  {count:,} not imported: {Reason(code).sentence} ({code})")
+        found += [f"  {line}" for line in self.remarks]
         size_mib = self.size_bytes / 1024**2
         found.append(
             f"{self.files:,} files, {size_mib:,.1f} MiB in {self.shards:,} shards, "

@@ -54,6 +54,7 @@ _PHOTOGRAPHS = {
 # Least standard deviation of the grey levels in every quarter of a place: nobody could find a patch
 # of empty sky again, and a close view may show a quarter only.
 _MIN_CONTRAST = 5.0
+_DIGITS = 12  # behind the point, of a number that decides a pixel
 
 Place = tuple[str, np.ndarray]  # name; uint8 [CELL_SIDE_PX, CELL_SIDE_PX, 3]
 
@@ -61,7 +62,8 @@ Place = tuple[str, np.ndarray]  # name; uint8 [CELL_SIDE_PX, CELL_SIDE_PX, 3]
 def write_places(folder: Path) -> Layout:
     """Write the sample under `folder`: JPEG views and a `manifest.csv`; returns its layout.
 
-    Equal versions of Pillow write equal bytes: everything random is drawn from a fixed seed.
+    Equal versions of Pillow write equal bytes on any machine: everything random is drawn from a fixed
+    seed, and what numerical libraries compute is rounded before it decides a pixel.
 
     Raises:
         UdmlError: if a photograph is not where scikit-image or scikit-learn should have put it.
@@ -117,10 +119,15 @@ def _cells(name: str, package: tuple[str, str], shrink: int) -> Iterator[Place]:
     return (place for _, place in sorted(found, key=lambda entry: (-entry[0], entry[1][0])))
 
 
+def _settled(value: float) -> float:
+    """A number as every machine has it: sums and powers differ in their last bits between processors."""
+    return round(float(value), _DIGITS)
+
+
 def _contrast(grey: np.ndarray) -> float:
     """Standard deviation of grey levels [h, w] in the quarter that has the least."""
     quarters = [quarter for half in np.array_split(grey, 2) for quarter in np.array_split(half, 2, axis=1)]
-    return min(float(quarter.std()) for quarter in quarters)
+    return _settled(min(quarter.std() for quarter in quarters))
 
 
 def photograph_path(name: str, package: tuple[str, str]) -> Path:
@@ -145,7 +152,7 @@ def see(cell: np.ndarray, rng: np.random.Generator) -> bytes:
         rng: decides everything random about the view.
     """
     side = VIEW_SIDE_PX
-    quad = tuple(float(value) for value in view_corners(rng).ravel())
+    quad = tuple(_settled(value) for value in view_corners(rng).ravel())
     # PERSPECTIVE maps output pixels to the cell through this homography; Pillow wants 8 numbers.
     image = Image.fromarray(cell).transform(
         (side, side), Image.Transform.PERSPECTIVE, homography(quad, side), Image.Resampling.BICUBIC
@@ -182,14 +189,14 @@ def homography(quad: tuple[float, ...], side_px: int) -> tuple[float, ...]:
     rows: list[list[float]] = []
     for (x, y), (u, v) in zip(view, zip(quad[::2], quad[1::2], strict=True), strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-    return tuple(np.linalg.solve(np.array(rows), np.array(quad)).tolist())
+    return tuple(_settled(value) for value in np.linalg.solve(np.array(rows), np.array(quad)))
 
 
 def _expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Exposure, white balance, contrast and sensor noise on an RGB image."""
     gain = np.exp(rng.uniform(-0.9, 0.35)) * np.exp(rng.normal(0.0, 0.1, 3))
     tone = (np.arange(256) / 255.0) ** 1.5 ** rng.uniform(-1.0, 1.0)
-    table = np.clip(255.0 * gain[:, None] * tone, 0.0, 255.0).round().astype(np.uint8)
+    table = np.clip((255.0 * gain[:, None] * tone).round(_DIGITS), 0.0, 255.0).round().astype(np.uint8)
     shot = np.asarray(image.point(table.ravel().tolist())).astype(np.float32)
     shot += rng.standard_normal((*shot.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.0, 8.0))
     return Image.fromarray(np.clip(shot, 0.0, 255.0).astype(np.uint8))

@@ -11,13 +11,18 @@ from udml.data.importing.manifest import read_manifest
 from udml.errors import UdmlError
 from udml.files import atomic_path
 
+BEHIND_A_LINK = (
+    "is a link: DVC tracks nothing behind one, so these images have no version; "
+    "`dvc cache dir` moves DVC's copies to the big disk instead, and a mount at data/ is tracked"
+)
+
 
 def track(data_root: Path) -> None:
     """Run `dvc add` on the new data, where there is a DVC repository; note in data.dvc what they are."""
-    project = data_root.resolve().parent
+    project = data_root.absolute().parent
     if not (project / ".dvc").is_dir():
         return
-    done = run_dvc(project, "add", "--quiet", data_root.name)
+    done = run_dvc(project, "add", data_root.name)
     if done.returncode != 0:
         raise UdmlError(
             f"the images are imported, but `dvc add {data_root.name}` failed: {said(done)}",
@@ -45,4 +50,4 @@ def run_dvc(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
 
 def said(done: "subprocess.CompletedProcess[str]") -> str:
     """What a command said of its failure."""
-    return done.stderr.strip() or done.stdout.strip()
+    return done.stderr.strip() or done.stdout.strip() or f"it ended with status {done.returncode}"

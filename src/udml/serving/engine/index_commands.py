@@ -14,14 +14,18 @@ from udml.progress import progress
 from udml.registry import store
 from udml.serving.engine.compaction import compact as fold
 from udml.serving.engine.searcher import Searcher
+from udml.text import printable, source_name
+from udml.walking.given import given_files
+from udml.walking.rules import WalkRules
 
 MAX_FILE_BYTES = 512 * 1024**2  # larger files are no photos
+_AS_IT_LIES = WalkRules()
 _FILES_AT_ONCE = 64  # one change of the collection each
 _BYTES_AT_ONCE = 256 * 1024**2
 
 
-def add(given: Sequence[Path]) -> None:
-    """Add image files, and all files below folders; what is there already is not embedded again.
+def add(given: Sequence[Path], rules: WalkRules = _AS_IT_LIES) -> None:
+    """Add image files, and the pictures below folders; what is there already is not embedded again.
 
     Whatever was printed as added stays added if this is interrupted; run again, it goes on.
 
@@ -29,19 +33,23 @@ def add(given: Sequence[Path]) -> None:
         UdmlError: if there is no champion, a path does not exist, or no file could be used.
     """
     counts: Counter[Status] = Counter()
+    found = given_files(given, rules)
     files = []
-    for source, path in _named_files(given):
-        if path.stat().st_size <= MAX_FILE_BYTES:
-            files.append((source, path))
+    for item in found:
+        source = source_name(item.relative)
+        if item.path.stat().st_size <= MAX_FILE_BYTES:
+            files.append((source, item.path))
         else:
             counts[Status.REFUSED] += 1
-            print(f"left out {source}: {Reason.TOO_LARGE.sentence}", file=sys.stderr)
+            _say_left_out(source, Reason.TOO_LARGE.sentence)
     with _champion() as searcher, progress(range(len(files)), "add", unit="file") as bar:
-        for batch in _batches(files):
+        for batch in _batches(files, counts):
             for done in searcher.add(batch):
                 counts[done.status] += 1
                 if done.status == Status.REFUSED:
-                    print(f"left out {done.source}: {done.problem}", file=sys.stderr)
+                    _say_left_out(done.source, str(done.problem))
+                elif done.status == Status.ADDED and done.name != done.source:
+                    print(f"{printable(done.source)} is called {printable(done.name)}: the name was taken")
             bar.update(len(batch))
         name, images = searcher.version.name, len(searcher)
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
@@ -84,26 +92,20 @@ def _champion() -> Searcher:
     return Searcher.open(store.version_directory(paths.MODELS, store.CHAMPION))
 
 
-def _named_files(given: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Files with the name each is added under: a folder's files by their path inside it, as in an import."""
-    for path in given:
-        if path.is_dir():
-            inside = sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file())
-            shown = [p for p in inside if not any(part.startswith(".") for part in p.parts)]
-            if not shown:
-                raise UdmlError(f"no files in {path}", "name a folder that holds images")
-            yield from ((p.as_posix(), path / p) for p in shown)
-        elif path.exists():
-            yield path.name, path
-        else:
-            raise UdmlError(f"no such file or folder: {path}", "check the path")
+def _say_left_out(source: str, problem: str) -> None:
+    print(f"left out {printable(source)}: {printable(problem)}", file=sys.stderr)
 
 
-def _batches(files: Sequence[tuple[str, Path]]) -> Iterator[list[NewFile]]:
-    """The files' contents, so many at a time as memory allows."""
+def _batches(files: Sequence[tuple[str, Path]], counts: Counter[Status]) -> Iterator[list[NewFile]]:
+    """The files' contents, so many at a time as memory allows; those that can't be read are counted."""
     batch: list[NewFile] = []
     for source, path in files:
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            counts[Status.REFUSED] += 1
+            _say_left_out(source, f"{Reason.UNREADABLE.sentence}: {error.strerror}")
+            continue
         if batch and (
             len(batch) == _FILES_AT_ONCE or sum(len(f.data) for f in batch) + len(data) > _BYTES_AT_ONCE
         ):

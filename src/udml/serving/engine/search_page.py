@@ -11,6 +11,7 @@ from udml.search.embedder import EmbeddedFiles
 from udml.serving.engine.answers import Hit
 from udml.serving.engine.pictures import result_sheet, to_jpeg
 from udml.serving.engine.searcher import Searcher
+from udml.text import printable
 
 _SIDE_PX = 160
 
@@ -33,7 +34,7 @@ def write_search_page(
     sections = [Section("queries", "Queries", "Queries and their neighbours", "Nearest first.", strips)]
     if embedded.problems:
         rows = "".join(
-            f"<li>{escape(str(p.path))}: {escape(p.reason)} ({escape(p.detail)})</li>"
+            f"<li>{escape(printable(p.path))}: {escape(p.reason)} ({escape(printable(p.detail))})</li>"
             for p in embedded.problems
         )
         sections.append(Section("left-out", "Left out", "Files left out", "", f"<ul>{rows}</ul>"))
@@ -52,12 +53,12 @@ def strip_jpeg(query: Path, hits: list[Hit], searcher: Searcher) -> bytes:
 
 def _strip(query: Path, hits: list[Hit], searcher: Searcher) -> str:
     address = "data:image/jpeg;base64," + base64.b64encode(strip_jpeg(query, hits, searcher)).decode()
-    alt = f"{query.name} and its {len(hits)} nearest images"
+    alt = f"{printable(query.name)} and its {len(hits)} nearest images"
     if not hits:
-        alt = f"{query.name}, for which there is no match"
-    lines = "".join(f"<li>{hit.similarity:.3f} {escape(hit.source)}</li>" for hit in hits)
+        alt = f"{printable(query.name)}, for which there is no match"
+    lines = "".join(f"<li>{hit.similarity:.3f} {escape(printable(hit.source))}</li>" for hit in hits)
     return (
-        f"<figure><figcaption><b>{escape(str(query))}</b>{'' if hits else ': no match'}</figcaption>"
+        f"<figure><figcaption><b>{escape(printable(query))}</b>{'' if hits else ': no match'}</figcaption>"
         f'<div class="scroll"><img src="{address}" alt="{escape(alt)}" loading="lazy"></div>'
         f"<details><summary>Similarities</summary><ol>{lines}</ol></details></figure>"
     )

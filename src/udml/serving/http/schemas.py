@@ -109,6 +109,9 @@ class AddedItem(BaseModel):
     source: str = Field(description="the name it was sent under")
     status: outcome.Status = Field(description="present and restored: the same file was, or had been, there")
     problem: str = Field(description="why it was refused, or empty")
+    name: str = Field(
+        description="its name in the collection, another one where `source` was taken; or empty"
+    )
 
     @classmethod
     def of(cls, added: outcome.Added) -> Self:
@@ -119,6 +122,7 @@ class AddedItem(BaseModel):
             source=added.source,
             status=added.status,
             problem=added.problem,
+            name=added.name,
         )
 
 

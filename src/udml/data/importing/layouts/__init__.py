@@ -10,6 +10,7 @@ from pathlib import Path
 from udml.data.importing.layouts import cars, cub, folders, grocery, inshop, manifest, sop
 from udml.data.importing.layouts.base import Item, Layout, Reader
 from udml.errors import UdmlError
+from udml.walking.rules import WalkRules
 
 # In order of detection: the most particular first, `plain` takes what is left.
 READERS: tuple[Reader, ...] = (
@@ -19,16 +20,20 @@ READERS: tuple[Reader, ...] = (
     cars.READER,
     sop.READER,
     inshop.READER,
+    folders.SPLITS,
     folders.CLASSES,
     folders.PLAIN,
 )
+_AS_IT_LIES = WalkRules()
 LAYOUT_NAMES = tuple(reader.name for reader in READERS)
 
 __all__ = ["LAYOUT_NAMES", "READERS", "Item", "Layout", "Reader", "read_layout"]
 
 
-def read_layout(path: Path, name: str | None = None) -> Layout:
+def read_layout(path: Path, name: str | None = None, rules: WalkRules = _AS_IT_LIES) -> Layout:
     """The data set at `path`, by the layout called `name`, or by the first one that fits.
+
+    `rules` say what to leave out where a layout is what folders hold.
 
     Raises:
         UdmlError: for an unknown name, a path that is not there or is no folder (or manifest), or
@@ -43,10 +48,14 @@ def read_layout(path: Path, name: str | None = None) -> Layout:
         )
     if path.is_file() and reader not in (None, manifest.READER):
         raise UdmlError(f"{path} is a file, layout `{name}` reads folders", "leave --layout out")
-    chosen = reader or next((reader for reader in READERS if reader.detect(path)), None)
+    chosen = reader or next((reader for reader in READERS if _detects(reader, path, rules)), None)
     if chosen is None:
         raise UdmlError(f"{path} is neither a folder nor a manifest", "check the path")
-    return chosen.read(path)
+    return chosen.read(path, rules) if chosen.walks else chosen.read(path)
+
+
+def _detects(reader: Reader, path: Path, rules: WalkRules) -> bool:
+    return reader.detect(path, rules) if reader.walks else reader.detect(path)
 
 
 def _named(name: str) -> Reader:

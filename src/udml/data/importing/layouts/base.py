@@ -1,16 +1,14 @@
 """What every layout reader yields, and the few things they share."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from udml.errors import UdmlError
 from udml.pixels import Reason
-
-# Only used to guess what a folder is; what a file really is, its bytes say.
-_EXTENSIONS = "jpg jpeg jpe png webp gif tif tiff bmp ppm pgm pbm jp2 avif"
-IMAGE_SUFFIXES = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
+from udml.text import source_name
+from udml.walking.rules import WalkRules
+from udml.walking.walk import LeftOut, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +34,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set: its layout's name, its evaluation protocol in one line, its files."""
+    """A data set.
+
+    Attributes:
+        name: of its layout.
+        protocol: of its evaluation, in one line.
+        items: its files.
+        left_out: what of a folder is not among them; complete when all items were taken.
+    """
 
     name: str
     protocol: str
     items: Iterable[Item]
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 @dataclass(frozen=True)
@@ -51,45 +57,19 @@ class Reader:
         name: what `--layout` calls it.
         detect: whether a path (folder, or manifest file) has this layout. Cheap and never raises.
         read: the data set at a path. Raises UdmlError if an annotation file is missing or unreadable.
+        walks: whether both take a `WalkRules` as well: a layout of what folders hold.
     """
 
     name: str
-    detect: Callable[[Path], bool]
-    read: Callable[[Path], Layout]
+    detect: Callable[..., bool]
+    read: Callable[..., Layout]
+    walks: bool = False
 
 
-def source_name(relative: str) -> str:
-    """A relative path as text: forward slashes, undecodable bytes as backslash escapes."""
-    text = os.fsencode(relative).decode("utf-8", "backslashreplace")
-    return text.replace(os.sep, "/")
-
-
-def walk(root: Path) -> Iterator[Item]:
-    """Every file under `root` in a fixed order, hidden ones (leading dot) left out.
-
-    Symbolic links to files are read, links to directories are not followed, pipes, sockets and
-    devices are left out. Dangling links and directories that cannot be listed come with a problem.
-    """
-    yield from _walk(str(root), "")
-
-
-def _walk(root: str, folder: str) -> Iterator[Item]:
-    try:
-        with os.scandir(os.path.join(root, folder)) as listing:
-            entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
-    except OSError:
-        yield Item(Path(root, folder), source_name(folder) + "/", problem=Reason.UNREADABLE)
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        relative = os.path.join(folder, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, relative)
-        elif entry.is_symlink() and not os.path.exists(entry.path):
-            yield Item(Path(entry.path), source_name(relative), problem=Reason.MISSING)
-        elif entry.is_file():
-            yield Item(Path(entry.path), source_name(relative))
+def items_below(root: Path, rules: WalkRules, left_out: LeftOut) -> Iterator[Item]:
+    """Every file that `udml.walking.walk` finds, in its order."""
+    for found in walk(root, rules, left_out):
+        yield Item(found.path, source_name(found.relative), problem=found.problem)
 
 
 def rows(path: Path, fields: int, separator: str | None = None, skip: int = 0) -> Iterator[list[str]]:
@@ -105,7 +85,7 @@ def rows(path: Path, fields: int, separator: str | None = None, skip: int = 0) -
         UdmlError: naming the file, and the line if one has another number of fields.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UdmlError(
             f"cannot read {path}: {error.strerror}", "check that the data set is complete"

@@ -31,7 +31,7 @@ def read(root: Path) -> Layout:
 
 def _class_names(path: Path) -> dict[int, str]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return {
                 int(record["Class ID (int)"]): record["Class Name (str)"] for record in csv.DictReader(file)
             }

@@ -1,6 +1,7 @@
 """A CSV or Parquet manifest: columns path[, label][, split][, role], one row per image.
 
 Paths are relative to the manifest (absolute ones are taken as they are). Other columns are ignored.
+CSV is separated by commas, semicolons or tabs; spaces around names and values don't count.
 An empty label or split means none, an empty role means "both".
 """
 
@@ -13,10 +14,12 @@ from typing import Any
 
 from udml.data.importing.layouts.base import Item, Layout, Reader
 from udml.errors import UdmlError
+from udml.text import source_name
 
 COLUMNS = ("path", "label", "split", "role")
-SUFFIXES = (".csv", ".parquet")
-_NAMES = ("manifest.csv", "manifest.parquet")
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
+_DELIMITERS = (",", ";", "\t")
 _ALLOWED = {"split": ("train", "test"), "role": ("both", "query", "gallery")}
 
 
@@ -49,24 +52,42 @@ def _items(path: Path, records: Iterator[tuple[int, dict[str, Any]]]) -> Iterato
                 raise UdmlError(
                     f"{path}, row {number}: {key} is `{values[key]}`", f"allowed: {', '.join(allowed)}"
                 )
-        yield Item(path.parent / name, name, values["split"], values["role"] or "both", values["label"])
+        place = path.parent / name
+        if name != record["path"] and not place.exists() and (path.parent / str(record["path"])).exists():
+            place = path.parent / str(record["path"])  # a name that does end in a space
+        yield Item(place, source_name(name), values["split"], values["role"] or "both", values["label"])
 
 
 def _text(value: Any) -> str | None:
     """A cell as text; empty cells (and NaN, which is how tables spell them) are None."""
     if value in (None, "") or (isinstance(value, float) and math.isnan(value)):
         return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if isinstance(value, bytes):  # Parquet without the note that it is text
+        value = value.decode("utf-8", "surrogateescape")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip() or None
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            _check_columns(path, list(reader.fieldnames or []))
+            delimiter = _delimiter(file.readline())
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+            _check_columns(path, list(reader.fieldnames))
             yield from enumerate(reader, start=1)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UdmlError(f"cannot read {path}: {error}", "save it as CSV in UTF-8") from error
+
+
+def _delimiter(header: str) -> str:
+    """Comma, semicolon or tab, whichever the header has the column `path` by; else the most frequent."""
+    for delimiter in _DELIMITERS:
+        if "path" in [name.strip().strip('"').strip() for name in header.split(delimiter)]:
+            return delimiter
+    return max(_DELIMITERS, key=header.count)
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -75,13 +96,13 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     try:
         with pq.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow.names)
-            columns = [name for name in COLUMNS if name in file.schema_arrow.names]
+            _check_columns(path, [name.strip() for name in file.schema_arrow.names])
+            columns = [name for name in file.schema_arrow.names if name.strip() in COLUMNS]
             number = 0
             for batch in file.iter_batches(columns=columns):
                 for record in batch.to_pylist():
                     number += 1
-                    yield number, record
+                    yield number, {name.strip(): value for name, value in record.items()}
     except (OSError, pa.ArrowException) as error:
         raise UdmlError(f"cannot read {path}: {error}", "check that it is a Parquet file") from error
 

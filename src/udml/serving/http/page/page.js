@@ -269,7 +269,7 @@ async function addItem() {
     form.append("image", state.file, state.file.name || `pasted-${Date.now()}.png`);
     const [added] = (await ask("v1/items", { method: "POST", body: form })).items;
     const told = { added: "Added to the collection", restored: "Back in the collection", present: "It was in the collection already" };
-    at("query-name").textContent = `${told[added.status]} as ${added.source}`;
+    at("query-name").textContent = `${told[added.status]} as ${added.name || added.source}`;
     say(told[added.status]);
     tellService();
   } catch (error) {

@@ -1,0 +1,39 @@
+"""The files that a command was given: by name, or by the folder they lie in."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from udml.errors import UdmlError
+from udml.text import printable
+from udml.walking.rules import WalkRules
+from udml.walking.walk import Found, LeftOut, walk
+
+
+def given_files(given: Sequence[Path], rules: WalkRules) -> list[Found]:
+    """Files as they are; of folders, every file below that may be a picture. What is left out is said.
+
+    Folders that cannot be read and links to nothing are named on stderr and not among the result.
+
+    Raises:
+        UdmlError: if one does not exist, or there is none in all.
+    """
+    found: list[Found] = []
+    left_out = LeftOut()
+    for path in given:
+        if path.is_dir():
+            found += walk(path, rules, left_out)
+        elif path.exists():
+            found.append(Found(path, path.name))
+        else:
+            raise UdmlError(f"no such file or folder: {printable(path)}", "check the path")
+    for line in left_out.lines():
+        print(line, file=sys.stderr)
+    for item in found:
+        if item.problem is not None:
+            print(f"left out {printable(item.path)}: {item.problem.sentence}", file=sys.stderr)
+    usable = [item for item in found if item.problem is None]
+    if not usable:
+        names = ", ".join(map(printable, given))
+        raise UdmlError(f"no pictures in {names}", "name a folder that holds images")
+    return usable

@@ -28,6 +28,7 @@ PARAMS = Index(
     min_recall_at_10=0.95,
     recall_queries=20,
     no_match_error=0.05,
+    mix_neighbours=False,
     reference_images=25,
 )
 
@@ -253,3 +254,12 @@ def test_the_kind_follows_the_size():
         "hnsw",
         "ivf",
     ]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_mixtures_are_made_where_the_settings_ask_for_them(workspace, mixed):
+    root, _ = workspace
+    embedder = run(root, replace(PARAMS, mix_neighbours=mixed))
+    opened = open_index(root / "index", embedder.card)
+    assert (opened.info.mixed_because != "") == mixed
+    assert (root / "index" / gallery.MIXED_FILE).exists() == (opened.info.mixed_neighbours > 0)

@@ -13,7 +13,7 @@ from udml.text import printable
 
 if TYPE_CHECKING:
     from udml.search.embedder import EmbeddedFiles, FileProblem
-    from udml.serving.engine.searcher import Searcher
+    from udml.serving.engine.searcher import Refine, Searcher
 
 
 def add_uses(commands: Commands) -> None:
@@ -49,6 +49,7 @@ def _embed(options: argparse.Namespace) -> None:
 def _add_search(commands: Commands) -> None:
     command = add_to(commands, "search", _search, "find the images most like a picture")
     _add_search_arguments(command)
+    command.add_argument("--plain", action="store_true", help="order by similarity alone")
     command.add_argument("--picture", type=output_file, help="write the result as a picture, for one query")
 
 
@@ -84,7 +85,8 @@ def _search(options: argparse.Namespace) -> None:
     embedded = searcher.embed(queries)
     _name_problems(embedded)
     threshold = None if options.all else searcher.no_match_below
-    found = searcher.neighbours(embedded.vectors, options.k, threshold)
+    refine: Refine = "none" if options.plain else "auto"
+    found = searcher.neighbours(embedded.vectors, options.k, threshold, refine)
     for query, hits in zip(embedded.paths, found, strict=True):
         print(printable(query))
         if not hits:

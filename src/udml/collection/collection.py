@@ -10,14 +10,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 from udml.collection.adding import add_file, live, speaks_of
 from udml.collection.additions import Additions
 from udml.collection.change import ChangedItem, State
 from udml.collection.outcome import Added, NewFile
-from udml.collection.overlay import Overlay, OverlayRows, search_index
+from udml.collection.overlay import Overlay, OverlayRows, search_overlaid
+from udml.collection.refined import mixtures_of_added, search_refined
 from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.pixels import Undecodable
@@ -90,17 +90,17 @@ class Collection:
         Raises:
             UdmlError: if the queries are not finite or of another length than the index's vectors.
         """
-        overlay = self.refresh()
-        similarity, ids = search_index(self.index, queries, k, overlay.hidden)
-        if len(overlay.ids):
-            queries = np.ascontiguousarray(queries, np.float32)
-            found = faiss.knn(
-                queries, overlay.vectors, min(k, len(overlay.ids)), metric=faiss.METRIC_INNER_PRODUCT
-            )
-            similarity = np.concatenate([similarity, found[0]], axis=1)
-            ids = np.concatenate([ids, overlay.ids[found[1]]], axis=1)
-        best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(ids, best, axis=1)
+        return search_overlaid(self.index, self.refresh(), queries, k)
+
+    def search_refined(
+        self, queries: np.ndarray, k: int, lowest: float = -np.inf
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best images of each query, in the order of their neighbourhoods; see `search`.
+
+        The first is that of plain search, and the similarities are plain cosines, so that they need not
+        descend. Images less similar than `lowest` come after the others.
+        """
+        return search_refined(self.index, self.refresh(), queries, k, lowest)
 
     def indexed_items(self, image_ids: Sequence[int]) -> dict[int, IndexedItem]:
         """What the index itself says of its images, by id; others are left out."""
@@ -240,7 +240,9 @@ class Collection:
         )
         added = [i.image_id for i in changed if i.state == State.ADDED and i.image_id not in indexed]
         for ids, vectors in self._vectors_of_added(added):
-            self._rows.append(ids, vectors)
+            if ids:
+                made = np.stack(vectors)
+                self._rows.append(ids, made, mixtures_of_added(self.index, self._rows.overlay(0), made))
 
     def _vectors_of_added(self, image_ids: Sequence[int]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Vectors of added images, first those that were kept, then those this model has still to make."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import faiss
 import numpy as np
 
 from udml.search.gallery import GalleryIndex, search
@@ -18,12 +19,14 @@ class Overlay:
         revision: of the additions it was made from.
         ids: int64 [n], added images.
         vectors: float32 [n, d], unit rows.
+        mixed: float32 [n, d], each mixed with its neighbours when it was added.
         hidden: int64 [h], ascending: images of the index that were removed.
     """
 
     revision: int
     ids: np.ndarray
     vectors: np.ndarray
+    mixed: np.ndarray
     hidden: np.ndarray
 
 
@@ -33,11 +36,12 @@ class OverlayRows:
     def __init__(self, dim: int) -> None:
         self._ids = np.empty(_FIRST_ROWS, np.int64)
         self._vectors = np.empty((_FIRST_ROWS, dim), np.float32)
+        self._mixed = np.empty((_FIRST_ROWS, dim), np.float32)
         self._count = 0
         self._hidden: set[int] = set()
 
-    def append(self, ids: list[int], vectors: list[np.ndarray]) -> None:
-        """Put images on top, float32 [d] each."""
+    def append(self, ids: list[int], vectors: np.ndarray, mixed: np.ndarray) -> None:
+        """Put images on top, with their vectors and their mixtures, float32 [n, d]."""
         if not ids:
             return
         end = self._count + len(ids)
@@ -45,6 +49,7 @@ class OverlayRows:
             self._move(np.arange(self._count), 2 * end)
         self._ids[self._count : end] = ids
         self._vectors[self._count : end] = vectors
+        self._mixed[self._count : end] = mixed
         self._count = end
 
     def drop(self, ids: Iterable[int]) -> None:
@@ -64,13 +69,20 @@ class OverlayRows:
     def overlay(self, revision: int) -> Overlay:
         """What is there now."""
         hidden = np.array(sorted(self._hidden), np.int64)
-        return Overlay(revision, self._ids[: self._count], self._vectors[: self._count], hidden)
+        ids, vectors, mixed = (a[: self._count] for a in (self._ids, self._vectors, self._mixed))
+        return Overlay(revision, ids, vectors, mixed, hidden)
 
     def _move(self, rows: np.ndarray, room: int) -> None:
         """Copy these rows to the head of new arrays; overlays go on with the old ones."""
-        ids, vectors = np.empty(room, np.int64), np.empty((room, self._vectors.shape[1]), np.float32)
-        ids[: len(rows)], vectors[: len(rows)] = self._ids[rows], self._vectors[rows]
-        self._ids, self._vectors, self._count = ids, vectors, len(rows)
+        dim = self._vectors.shape[1]
+        ids, vectors, mixed = (
+            np.empty(room, np.int64),
+            np.empty((room, dim), np.float32),
+            np.empty((room, dim), np.float32),
+        )
+        for new, old in ((ids, self._ids), (vectors, self._vectors), (mixed, self._mixed)):
+            new[: len(rows)] = old[rows]
+        self._ids, self._vectors, self._mixed, self._count = ids, vectors, mixed, len(rows)
 
 
 def search_index(
@@ -91,3 +103,19 @@ def search_index(
         fetched = min(2 * fetched, most)
     first = np.argsort(~shown, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(similarity, first, axis=1), np.take_along_axis(ids, first, axis=1)
+
+
+def search_overlaid(
+    index: GalleryIndex, overlay: Overlay, queries: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of an index and what lies over it, best first; see `Collection.search`."""
+    similarity, ids = search_index(index, queries, k, overlay.hidden)
+    if len(overlay.ids):
+        queries = np.ascontiguousarray(queries, np.float32)
+        found = faiss.knn(
+            queries, overlay.vectors, min(k, len(overlay.ids)), metric=faiss.METRIC_INNER_PRODUCT
+        )
+        similarity = np.concatenate([similarity, found[0]], axis=1)
+        ids = np.concatenate([ids, overlay.ids[found[1]]], axis=1)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(ids, best, axis=1)

@@ -69,6 +69,7 @@ class Index:
     min_recall_at_10: float
     recall_queries: int
     no_match_error: float
+    mix_neighbours: bool
     reference_images: int
 
     def __post_init__(self) -> None:

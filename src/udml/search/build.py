@@ -13,8 +13,9 @@ random; ivf reads a few lists of bytes and a handful of vectors.
 """
 
 import math
+import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,16 @@ from udml.errors import UdmlError
 from udml.files import atomic_path, write_json
 from udml.machine import usable_cores
 from udml.progress import progress
-from udml.search.gallery import INDEX_FILE, INFO_FILE, VECTORS_FILE, IndexInfo, search_base
+from udml.search.gallery import (
+    INDEX_FILE,
+    INFO_FILE,
+    MIXED_FILE,
+    VECTORS_FILE,
+    IndexInfo,
+    search_base,
+)
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
+from udml.search.neighbourhood import choose_mixed, mix_all, neighbour_graph, reciprocity
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200
@@ -103,9 +112,17 @@ def exact_rows(kind: str, chunks: Sequence[np.ndarray]) -> ChunkRows | None:
 
 
 def write_index(
-    directory: Path, built: Any, chunks: Sequence[np.ndarray], info: IndexInfo, items: Iterable[IndexedItem]
+    directory: Path,
+    built: Any,
+    chunks: Sequence[np.ndarray],
+    info: IndexInfo,
+    items: Iterable[IndexedItem],
+    mix_neighbours: bool = False,
 ) -> None:
-    """Write a built index and what is behind it to an existing directory, for `gallery.open_index`."""
+    """Write a built index and what is behind it to an existing directory, for `gallery.open_index`.
+
+    With `mix_neighbours` each image's mixture with its neighbours is written too, and searched by.
+    """
     with atomic_path(directory / INDEX_FILE) as temporary:
         faiss.write_index(built, str(temporary))
     if info.kind == "ivf":
@@ -115,7 +132,32 @@ def write_index(
             np.concatenate(chunks, out=vectors)
             vectors.flush()
     write_items(directory / ITEMS_FILE, items)
+    info = replace(info, mixed_neighbours=0, mixed_because="")
+    if mix_neighbours:
+        info = _write_mixed(directory / MIXED_FILE, built.index, chunks, info)
     write_json(directory / INFO_FILE, asdict(info))
+
+
+def _write_mixed(path: Path, base: Any, chunks: Sequence[np.ndarray], info: IndexInfo) -> IndexInfo:
+    """Write each image's mixture with its neighbours, float16 [n, d], if any are to be mixed.
+
+    Returns:
+        The info with how many are, and why.
+    """
+    base, vectors = faiss.downcast_index(base), ChunkRows(chunks)
+    positions, similarity = neighbour_graph(base, vectors, info.count, exact_rows(info.kind, chunks))
+    mixed, reason = choose_mixed(reciprocity(positions), info.count)
+    if mixed:
+        with atomic_path(path) as temporary:
+            shape = (info.count, info.dim)
+            mixtures = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float16), shape)
+            near, weights = positions[:, :mixed], similarity[:, :mixed]
+            with tempfile.TemporaryFile(dir=path.parent) as first:  # a million are a gigabyte
+                once = np.memmap(first, np.float16, "w+", shape=shape)
+                mix_all(vectors, near, weights, once)
+                mix_all(once, near, weights, mixtures)
+            mixtures.flush()
+    return replace(info, mixed_neighbours=mixed, mixed_because=reason)
 
 
 def _tune(

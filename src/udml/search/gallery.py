@@ -14,6 +14,7 @@ from udml.model_card import ModelCard
 
 INDEX_FILE = "index.faiss"
 INFO_FILE = "index.json"
+MIXED_FILE = "mixed.npy"
 REFERENCE_FILE = "reference.parquet"  # see udml.search.reference, which needs pandas
 VECTORS_FILE = "vectors.npy"
 _REBUILD = "build the index again with `dvc repro index`"
@@ -36,6 +37,9 @@ class IndexInfo:
             images were too few to tell.
         no_match_error: share of new pictures of the collection's kind that may be so by mistake, 0..1.
         additions_revision: of the additions that are folded in; 0 where there are none.
+        mixed_neighbours: how many of its neighbours each image is mixed with, chosen without labels; 0
+            where search is by similarity alone.
+        mixed_because: why so many, a sentence.
     """
 
     model_version: str
@@ -48,6 +52,8 @@ class IndexInfo:
     no_match_below: float | None = None
     no_match_error: float = 0.0
     additions_revision: int = 0
+    mixed_neighbours: int = 0
+    mixed_because: str = ""
 
 
 class Rows(Protocol):
@@ -68,6 +74,9 @@ class GalleryIndex:
         faiss_index: the memory-mapped IndexIDMap2.
         base: what it wraps; finds positions instead of ids.
         exact: float32 [count, dim], memory-mapped, for kind ivf, whose FAISS file holds bytes; else None.
+        mixed: float16 [count, dim], memory-mapped, each image mixed with its neighbours; None where the
+            index has no mixtures.
+        by_id: int64 [count], positions by ascending id, for `positions_of`.
     """
 
     info: IndexInfo
@@ -75,6 +84,8 @@ class GalleryIndex:
     faiss_index: Any
     base: Any
     exact: np.ndarray | None = None
+    mixed: np.ndarray | None = None
+    by_id: np.ndarray | None = None
 
 
 def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
@@ -111,19 +122,20 @@ def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
         lists: Any = faiss.downcast_InvertedLists(base.invlists)
         lists.prefetch_nthread = 0
     ids = faiss.vector_to_array(opened.id_map)
-    exact = _open_vectors(directory, info) if info.kind == "ivf" else None
-    return GalleryIndex(info, ids, opened, base, exact)
+    exact = _open_rows(directory / VECTORS_FILE, info, np.float32) if info.kind == "ivf" else None
+    mixed = _open_rows(directory / MIXED_FILE, info, np.float16) if info.mixed_neighbours else None
+    return GalleryIndex(info, ids, opened, base, exact, mixed, np.argsort(ids))
 
 
-def _open_vectors(directory: Path, info: IndexInfo) -> np.ndarray:
-    path = directory / VECTORS_FILE
+def _open_rows(path: Path, info: IndexInfo, dtype: type[np.floating[Any]]) -> np.ndarray:
     try:
         vectors = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise UdmlError(f"{path} cannot be read: {error}", _REBUILD) from error
-    if vectors.shape != (info.count, info.dim) or vectors.dtype != np.float32:
+    if vectors.shape != (info.count, info.dim) or vectors.dtype != dtype:
         raise UdmlError(
-            f"{path} holds {vectors.dtype} {vectors.shape}; expected are float32 {(info.count, info.dim)}",
+            f"{path} holds {vectors.dtype} {vectors.shape}; expected are {np.dtype(dtype)} "
+            f"{(info.count, info.dim)}",
             _REBUILD,
         )
     return vectors
@@ -206,14 +218,20 @@ def vectors_of(index: GalleryIndex, image_ids: np.ndarray) -> np.ndarray:
     Raises:
         UdmlError: if the index lacks one of them.
     """
-    order = np.argsort(index.ids)
-    at = np.minimum(np.searchsorted(index.ids, image_ids, sorter=order), len(order) - 1)
-    positions = order[at]
-    missing = np.flatnonzero(index.ids[positions] != image_ids)
+    positions = positions_of(index, image_ids)
+    missing = np.flatnonzero(positions < 0)
     if len(missing):
         first = image_ids[missing[0]]
         raise UdmlError(f"{len(missing)} images are not in the index, the first has id {first}", _REBUILD)
     return index.base.reconstruct_batch(positions) if index.exact is None else index.exact[positions]
+
+
+def positions_of(index: GalleryIndex, image_ids: np.ndarray) -> np.ndarray:
+    """Where these images stand in the index, int64 [n]; -1 for those that it lacks."""
+    order = np.argsort(index.ids) if index.by_id is None else index.by_id
+    at = np.minimum(np.searchsorted(index.ids, image_ids, sorter=order), len(order) - 1)
+    positions = order[at]
+    return np.where(index.ids[positions] == image_ids, positions, -1)
 
 
 def vector_at(index: GalleryIndex, position: int) -> np.ndarray:

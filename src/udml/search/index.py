@@ -71,7 +71,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         no_match_error=params.no_match_error,
     )
     with atomic_directory(out) as unfinished:
-        write_index(unfinished, built, chunks, info, _items(catalog))
+        write_index(unfinished, built, chunks, info, _items(catalog), params.mix_neighbours)
         write_reference(unfinished, catalog, store, params.reference_images)
     shutil.rmtree(scratch)
 

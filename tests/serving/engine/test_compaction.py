@@ -7,6 +7,8 @@ from udml import Searcher, UdmlError
 from udml.data.identity import image_id
 from udml.registry import store
 from udml.registry.bundle import read_bundle
+from udml.search.build import build, write_index
+from udml.search.gallery import open_index, vectors_of
 from udml.serving.engine.compaction import compact
 
 BASE = files(30, seed=1, prefix="base")
@@ -54,6 +56,24 @@ def test_the_new_version_answers_as_the_old_one_did(root):
             assert opened.image_bytes(image_id(source)) == data
             assert opened.item(image_id(source)).label == label
     assert compact(models, root / "data") is None
+
+
+def test_mixtures_are_to_the_bit_those_of_a_fresh_index_of_the_same_images(root, tmp_path, monkeypatch):
+    params = root / "models" / "versions" / "v1" / "params.yaml"
+    params.chmod(0o644)
+    params.write_text(yaml.safe_dump({"index": {"mix_neighbours": True}}))
+    monkeypatch.setattr("udml.serving.engine.searcher.verify_bundle", read_bundle)
+    compact(root / "models", root / "data")
+    with champion(root) as opened:
+        index = opened.collection.index
+        vectors = vectors_of(index, index.ids)
+        built, _, _ = build([vectors], index.ids, "flat", None, 1.0)
+        (tmp_path / "fresh").mkdir()
+        write_index(tmp_path / "fresh", built, [vectors], index.info, [], mix_neighbours=True)
+        again = open_index(tmp_path / "fresh", opened.embedder.card)
+        assert again.info == index.info
+        assert again.mixed is not None
+        assert again.mixed.tobytes() == index.mixed.tobytes()
 
 
 def test_rolling_back_keeps_the_collection(root):

@@ -110,7 +110,7 @@ def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path
             search_parameters=tuning,
             additions_revision=overlay.revision,
         )
-        write_index(out, built, chunks, info, items)
+        write_index(out, built, chunks, info, items, params.mix_neighbours)
 
 
 def _folded_items(collection: Collection, overlay: Overlay) -> Iterator[IndexedItem]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import faiss
 import numpy as np
@@ -26,6 +26,7 @@ from udml.serving.engine.pictures import thumbnail_jpeg
 
 MAX_PIXELS = 100_000_000  # larger images are refused by their header, before they are decoded
 WORKSPACE = "workspace"
+Refine = Literal["auto", "none"]
 
 
 class Searcher:
@@ -106,13 +107,16 @@ class Searcher:
 
     # --- searching --------------------------------------------------------------------------------
 
-    def search(self, path: str | Path, k: int = 8, threshold: float | None = None) -> list[Hit]:
+    def search(
+        self, path: str | Path, k: int = 8, threshold: float | None = None, refine: Refine = "auto"
+    ) -> list[Hit]:
         """The images of the collection most like the picture at `path`, best first.
 
         Args:
             path: an image file.
             k: how many, at least 1.
             threshold: the lowest similarity that counts, -1..1; None for no limit.
+            refine: as for `neighbours`.
 
         Returns:
             At most k; fewer where the collection, or what passes the threshold, is smaller.
@@ -126,7 +130,7 @@ class Searcher:
             raise UdmlError(
                 f"{problem.path}: {problem.reason} ({problem.detail})", "search with another picture"
             )
-        return self.neighbours(embedded.vectors, k, threshold)[0]
+        return self.neighbours(embedded.vectors, k, threshold, refine)[0]
 
     def embed(self, files: Sequence[Path]) -> EmbeddedFiles:
         """Embed image files; unusable ones are listed, the others go on."""
@@ -154,13 +158,18 @@ class Searcher:
         """
         return self.embedder.embed(images)
 
-    def neighbours(self, vectors: np.ndarray, k: int, threshold: float | None = None) -> list[list[Hit]]:
+    def neighbours(
+        self, vectors: np.ndarray, k: int, threshold: float | None = None, refine: Refine = "auto"
+    ) -> list[list[Hit]]:
         """The nearest images of each vector, best first.
 
         Args:
             vectors: float32 [n, d], unit rows.
             k: how many for each, at least 1.
             threshold: the lowest similarity that counts, -1..1; None for no limit.
+            refine: "auto" orders by neighbourhoods where the index knows them, the first hit being the
+                most similar image all the same; "none" by similarity alone. The similarity of a hit is its
+                cosine either way.
 
         Returns:
             n lists of at most k; fewer where the collection, or what passes the threshold, is smaller.
@@ -171,9 +180,12 @@ class Searcher:
         if k < 1:
             raise UdmlError(f"k is {k}", "ask for at least 1 neighbour")
         faiss.omp_set_num_threads(self._threads)  # a setting of the calling thread
-        similarity, ids = self.collection.search(vectors, k)
-        items = self.collection.items(ids.ravel().tolist())
         lowest = -np.inf if threshold is None else threshold
+        if refine == "none":
+            similarity, ids = self.collection.search(vectors, k)
+        else:
+            similarity, ids = self.collection.search_refined(vectors, k, lowest)
+        items = self.collection.items(ids.ravel().tolist())
         return [
             [
                 Hit(i, s, items[i].source, items[i].label)
@@ -183,14 +195,16 @@ class Searcher:
             for row_ids, row in zip(ids.tolist(), similarity.tolist(), strict=True)
         ]
 
-    def neighbours_of(self, image_id: int, k: int, threshold: float | None = None) -> list[Hit]:
+    def neighbours_of(
+        self, image_id: int, k: int, threshold: float | None = None, refine: Refine = "auto"
+    ) -> list[Hit]:
         """The nearest other images of an image of the collection, best first; see `neighbours`.
 
         Raises:
             UdmlError: if it is not in the collection.
         """
         vector = self.collection.vector(image_id)
-        hits = self.neighbours(vector[None], k + 1, threshold)[0]
+        hits = self.neighbours(vector[None], k + 1, threshold, refine)[0]
         return [hit for hit in hits if hit.image_id != image_id][:k]
 
     # --- items ------------------------------------------------------------------------------------

@@ -1,0 +1,181 @@
+"""Search by neighbourhoods beside plain search, and beside a fixed number of neighbours in one round.
+
+    python -m benchmarks.neighbourhood quality --vectors grocery.npz
+    python -m benchmarks.neighbourhood scale --images 1000000
+
+`quality` reads arrays `e` (float32 [n, d], unit rows), `y` (int [n], classes), and `split`: those of "test"
+are scored, queries never in the gallery: up to five of each class ask, the rest is thinned to 2, 3, 6, 10,
+30 and 70 images a class; "across" is the published query and gallery where there is an array `role`. The
+number of neighbours is chosen as the index stage does it, without the classes. Percent, with the 95 %
+bootstrap interval of the difference to plain search. Fixed: DBA with alpha-QE and k = 3, 5 or 10, one round.
+
+`scale` measures the graph and the mixtures of made-up vectors in an IVF index, and what a query costs.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import faiss
+import numpy as np
+
+from udml.collection.overlay import Overlay
+from udml.collection.refined import DEPTH, search_refined
+from udml.config import load_params
+from udml.evaluation.intervals import paired_bootstrap
+from udml.model_card import ModelCard
+from udml.search.build import build, write_index
+from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
+from udml.search.items import IndexedItem
+from udml.search.neighbourhood import mix, mix_all, neighbour_graph
+
+SIZES = (2, 3, 6, 10, 30, 70)
+FIXED = (3, 5, 10)
+QUERIES_A_CLASS = 5
+BOOTSTRAP = 1000
+
+
+def main() -> None:
+    """Run one of the two parts and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("part", choices=["quality", "scale"])
+    parser.add_argument("--vectors", type=Path, nargs="+", default=[])
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.part == "scale":
+        scale(options.images, options.seed)
+        return
+    head = ["set", "a class", "plain", "as shipped", "difference: MAP@R", "R@1", "k"]
+    print("| " + " | ".join([*head, *(f"fixed {k}" for k in FIXED)]) + " |")
+    print("|---" * (7 + len(FIXED)) + "|")
+    for path in options.vectors:
+        quality(path, options.seed)
+
+
+def quality(path: Path, seed: int) -> None:
+    """Print the rows of one set."""
+    read = np.load(path)
+    test = read["split"] == "test"
+    vectors, classes = np.ascontiguousarray(read["e"][test], np.float32), read["y"][test]
+    rng = np.random.default_rng(seed)
+    cuts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for size in SIZES:
+        chosen = [_thinned(rng.permutation(np.flatnonzero(classes == c)), size) for c in np.unique(classes)]
+        asking, asked = (np.concatenate([pair[part] for pair in chosen]) for part in (0, 1))
+        if size <= 10 or np.bincount(classes[asked]).max() >= 0.8 * size:
+            cuts[str(size)] = asking, asked
+    if "role" in read and (read["role"][test] == "query").any():
+        ask = read["role"][test] == "query"
+        cuts["across"] = np.flatnonzero(ask), np.flatnonzero(~ask)
+    for name, (asking, asked) in cuts.items():
+        print(_row(path.stem, name, vectors, classes, asking, asked), flush=True)
+
+
+def _thinned(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    asking = min(QUERIES_A_CLASS, len(rows) // 3)
+    return rows[:asking], rows[asking : asking + size]
+
+
+def _row(
+    name: str, size: str, vectors: np.ndarray, classes: np.ndarray, asking: np.ndarray, asked: np.ndarray
+) -> str:
+    gallery, queries = vectors[asked], vectors[asking]
+    with tempfile.TemporaryDirectory() as directory:
+        index = made_index(gallery, Path(directory), "flat")
+        shipped = search_refined(index, _nothing_over(index), queries, len(gallery), -np.inf)[1]
+        k = index.info.mixed_neighbours
+    order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
+    plain, ours, *fixed = (
+        _scores(found, classes[asking], classes[asked])
+        for found in (order, shipped, *(_fixed_order(gallery, queries, order, k) for k in FIXED))
+    )
+    gains = [paired_bootstrap(plain[i], ours[i], BOOTSTRAP, 0) for i in (0, 1)]
+    words = [f"{100 * g.value:+.1f} ({100 * g.low:+.1f} to {100 * g.high:+.1f})" for g in gains]
+    cells = [name, size, _percent(plain), _percent(ours), *words, str(k), *map(_percent, fixed)]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _percent(scores: tuple[np.ndarray, np.ndarray]) -> str:
+    return f"{100 * scores[0].mean():.1f} ({100 * scores[1].mean():.1f})"
+
+
+def _scores(found: np.ndarray, asking: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """MAP@R and R@1 of every query that has something to find, from whole rankings."""
+    precision, first = [], []
+    for row, own in zip(found, asking, strict=True):
+        matches = int((asked == own).sum())
+        if matches:
+            hits = asked[row[:matches]] == own
+            precision.append(float((np.cumsum(hits) / np.arange(1, matches + 1) * hits).sum() / matches))
+            first.append(float(hits[0]))
+    return np.array(precision), np.array(first)
+
+
+def _fixed_order(gallery: np.ndarray, queries: np.ndarray, order: np.ndarray, k: int) -> np.ndarray:
+    """Whole rankings by DBA and alpha-QE with k neighbours, in one round."""
+    base = faiss.IndexFlatIP(gallery.shape[1])
+    base.add(gallery)
+    positions, similarity = neighbour_graph(base, gallery, len(gallery), None)
+    mixtures = np.empty_like(gallery)
+    mix_all(gallery, positions[:, :k], similarity[:, :k], mixtures)
+    near = order[:, :k]
+    weights = np.take_along_axis(queries @ gallery.T, near, axis=1)
+    return np.argsort(-(mix(queries, weights, gallery[near]) @ mixtures.T), axis=1, kind="stable")
+
+
+def made_index(vectors: np.ndarray, directory: Path, kind: str) -> GalleryIndex:
+    """Build and open an index of these vectors, ids 0, 1, ..."""
+    count, dim = vectors.shape
+    ids = np.arange(count, dtype=np.int64)
+    views = vectors[:: max(1, count // 200)][:200]
+    built, tuning, recall = build([vectors], ids, kind, views, load_params().index.min_recall_at_10)
+    info = IndexInfo("m" * 16, "d" * 16, kind, dim, count, recall, tuning)
+    items = (IndexedItem(int(i), str(i), None, "0" * 64, 0, int(i), 0, 0) for i in ids)
+    write_index(directory, built, [vectors], info, items, mix_neighbours=True)
+    return open_index(directory, cast(ModelCard, SimpleNamespace(model_version="m" * 16, embedding_dim=dim)))
+
+
+def _nothing_over(index: GalleryIndex) -> Overlay:
+    empty = np.empty((0, index.info.dim), np.float32)
+    return Overlay(0, np.empty(0, np.int64), empty, empty, np.empty(0, np.int64))
+
+
+def scale(images: int, seed: int) -> None:
+    """Print build time, sizes and what a query costs, of made-up things of eight images each."""
+    rng = np.random.default_rng(seed)
+    middles = rng.standard_normal((images // 8 + 1, 512), np.float32)
+    vectors = np.repeat(middles, 8, axis=0)[:images]
+    vectors += 0.7 * rng.standard_normal(vectors.shape, np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with tempfile.TemporaryDirectory() as directory:
+        began = time.perf_counter()
+        index = made_index(vectors, Path(directory), "ivf" if images >= 500_000 else "flat")
+        print(f"{images:,} images, index and mixtures in {time.perf_counter() - began:.0f} s")
+        print(f"{index.info.mixed_neighbours} mixed: {index.info.mixed_because}")
+        if index.mixed is not None:
+            print(f"{index.mixed.nbytes / images:.0f} bytes an image for the mixtures")
+        queries, over = vectors[rng.integers(0, images, 200)], _nothing_over(index)
+        for name, ask in (
+            ("plain", lambda query: search(index, query, 8)),
+            (f"plain, {DEPTH}", lambda query: search(index, query, DEPTH)),
+            ("neighbourhoods", lambda query: search_refined(index, over, query, 8, -np.inf)),
+        ):
+            print(f"{name}: p50 {_milliseconds(ask, queries)}")
+
+
+def _milliseconds(ask: Callable[[np.ndarray], object], queries: np.ndarray) -> str:
+    taken = []
+    for query in np.concatenate([queries[:20], queries]):
+        began = time.perf_counter()
+        ask(query[None])
+        taken.append(1000 * (time.perf_counter() - began))
+    return f"{np.median(taken[20:]):.2f} ms, p99 {np.quantile(taken[20:], 0.99):.2f} ms"
+
+
+if __name__ == "__main__":
+    main()

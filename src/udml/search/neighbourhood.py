@@ -1,0 +1,189 @@
+"""What a collection knows of its own images: each one's nearest others, and its mixture with them.
+
+Database-side augmentation (Arandjelovic and Zisserman, CVPR 2012) with the weights of alpha query expansion
+(Radenovic, Tolias and Chum, 1711.02512), twice over: an image becomes the unit vector of itself plus its k
+nearest others, each weighted by the third power of its similarity; then the same is done with what came of
+it and the same weights. The second round reaches the neighbours' neighbours, but only as far as both steps
+are short, so that it helps large classes and spares small ones. Copies count once: a burst would otherwise
+mix with itself alone. How many others, k, is chosen from the neighbour graph, without labels; see
+`choose_mixed`.
+
+Shapes: n images, d embedding length, c candidates of each query, best first. All vectors are float32 rows
+of unit length, similarities are cosines.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from udml.search.gallery import Rows, search_base
+
+COPY = 0.995  # a more similar image is a copy, and tells nothing new
+NEIGHBOURS = 32  # of which the graph is made; copies take their places among them
+MAX_MIXED = 3  # more in two rounds was not safe on small classes
+ROUNDS = 2
+_POWER = 3
+_CLEAR = 0.004  # a fall of reciprocity that is not chance
+_SHARE_OF_PEAK = 0.6  # nearer ones are surer than those at the edge of their kind
+_LEAST_IMAGES = 20  # fewer say nothing of their neighbourhoods
+_ROWS_AT_ONCE = 4096
+
+
+def neighbour_graph(
+    base: Any, vectors: Rows, count: int, exact: Rows | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each image's nearest others, found by the index itself; of copies only the first counts.
+
+    Args:
+        base: the FAISS index of all n images, as it is searched.
+        vectors: of the n images, by position.
+        count: n.
+        exact: as for `search_base`.
+
+    Returns:
+        Positions int32 and similarities float32, both [n, NEIGHBOURS], nearest first; -1 and 0 behind the
+        last one.
+    """
+    positions = np.full((count, NEIGHBOURS), -1, np.int32)
+    similarity = np.zeros((count, NEIGHBOURS), np.float32)
+    k = min(count, NEIGHBOURS + 1)
+    for start in range(0, count, _ROWS_AT_ONCE):
+        rows = np.arange(start, min(count, start + _ROWS_AT_ONCE))
+        own = np.ascontiguousarray(vectors[rows], np.float32)
+        found, places = search_base(base, own, k, exact)
+        others = places != rows[:, None]
+        order = np.argsort(~others, axis=1, kind="stable")[:, : k - 1]
+        there = np.take_along_axis(others, order, axis=1)
+        positions[rows, : k - 1] = np.where(there, np.take_along_axis(places, order, axis=1), -1)
+        similarity[rows, : k - 1] = np.where(there, np.take_along_axis(found, order, axis=1), 0)
+    return _without_copies(positions, similarity)
+
+
+def _without_copies(positions: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take copies of the image itself, and all but the first of each group of copies, out of every row."""
+    count = len(positions)
+    own = np.arange(count, dtype=np.int32)
+    copies = np.where(similarity > COPY, positions, count)
+    first = np.minimum(own, copies.min(axis=1, initial=count))  # the first of an image and its copies
+    for start in range(0, count, _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        there = positions[rows] >= 0
+        group = np.where(there, first[positions[rows]], -1)
+        same = np.tril(group[:, :, None] == group[:, None, :], -1).any(axis=2)
+        kept = there & ~same & (group != first[rows][:, None])
+        order = np.argsort(~kept, axis=1, kind="stable")
+        there = np.take_along_axis(kept, order, axis=1)
+        positions[rows] = np.where(there, np.take_along_axis(positions[rows], order, axis=1), -1)
+        similarity[rows] = np.where(there, np.take_along_axis(similarity[rows], order, axis=1), 0)
+    return positions, similarity
+
+
+def reciprocity(positions: np.ndarray) -> np.ndarray:
+    """Share of each image's k nearest that have it among their own k nearest, for k = 1, 2, ..., 0..1.
+
+    Args:
+        positions: int32 [n, m], from `neighbour_graph`.
+
+    Returns:
+        float64 [m]; 0 where nobody has so many neighbours.
+    """
+    rank = np.full(positions.shape, positions.shape[1], np.int32)  # the image's place in its neighbour's list
+    for start in range(0, len(positions), _ROWS_AT_ONCE):
+        own = np.arange(start, min(len(positions), start + _ROWS_AT_ONCE))
+        theirs = positions[np.maximum(positions[own], 0)] == own[:, None, None]
+        rank[own] = np.where(theirs.any(axis=2), theirs.argmax(axis=2), positions.shape[1])
+    shares = np.zeros(positions.shape[1])
+    for k in range(1, positions.shape[1] + 1):
+        asked = positions[:, :k] >= 0
+        if asked[:, -1].any():
+            shares[k - 1] = (rank[:, :k][asked] < k).mean()
+    return shares
+
+
+def choose_mixed(shares: np.ndarray, count: int) -> tuple[int, str]:
+    """How many neighbours to mix, from the reciprocity of the graph, and the reason in words.
+
+    Where a thing has m images, each is among the nearest of its m - 1 fellows and they among its own, so
+    reciprocity rises up to k = m - 1; beyond that, lists fill up with images of other things, which do not
+    return it. The first k behind which it clearly falls tells the number of images of a thing. Without
+    such a fall the number stays unknown, and three are mixed, which harmed at no class size measured.
+
+    Args:
+        shares: float64 [m], from `reciprocity`.
+        count: images in the graph.
+
+    Returns:
+        0..MAX_MIXED and a sentence.
+    """
+    if count < _LEAST_IMAGES or not shares.any():
+        return 0, f"{count:,} images are too few to tell which belong together"
+    for k in range(1, int((shares > 0).sum())):
+        ahead = shares[k : 2 * k + 1]
+        if len(ahead) == k + 1 and ahead.min() < shares[k - 1] - _CLEAR and ahead.max() <= shares[k - 1]:
+            mixed = int(np.clip(round(_SHARE_OF_PEAK * k), 1, MAX_MIXED))
+            return (
+                mixed,
+                f"reciprocity is highest at {k} neighbours ({shares[k - 1]:.0%}) and falls behind it",
+            )
+    return MAX_MIXED, "reciprocity has no clear peak, so the number of images of a thing is not known"
+
+
+def mix(vectors: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Mixtures of vectors with their neighbours.
+
+    Args:
+        vectors: float32 [n, d].
+        similarity: float32 [n, k]; what is 0 or less counts nothing.
+        neighbours: float32 [n, k, d].
+
+    Returns:
+        float32 [n, d], unit rows.
+    """
+    weights = np.maximum(similarity, 0) ** _POWER
+    mixed = vectors + np.einsum("nk,nkd->nd", weights, neighbours)
+    return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+
+
+def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: np.ndarray) -> None:
+    """Write every image's mixture with its neighbours' to `out`: one round.
+
+    Args:
+        vectors: of the n images, by position; what the round before made of them.
+        positions: int32 [n, k], -1 for none.
+        similarity: float32 [n, k], 0 for none.
+        out: float16 or float32 [n, d].
+    """
+    for start in range(0, len(positions), _ROWS_AT_ONCE):
+        rows = np.arange(start, min(len(positions), start + _ROWS_AT_ONCE))
+        places = np.maximum(positions[rows], 0)
+        neighbours = np.asarray(vectors[places.ravel()], np.float32).reshape(*places.shape, -1)
+        out[rows] = mix(np.asarray(vectors[rows], np.float32), similarity[rows], neighbours)
+
+
+def refined_order(
+    query: np.ndarray, similarity: np.ndarray, mixtures: np.ndarray, nearest: np.ndarray, lowest: float
+) -> np.ndarray:
+    """The order of one query's candidates when their neighbourhoods count.
+
+    The query is mixed with its nearest candidates and compared with the candidates' mixtures. Its copies,
+    and the plainly nearest other image, keep their places: the first answer is that of plain search.
+    Candidates less similar than `lowest` stay behind the others, in plain order.
+
+    Args:
+        query: float32 [d].
+        similarity: float32 [c], plain, best first.
+        mixtures: float [c, d].
+        nearest: float32 [k', d], vectors of the first candidates that are no copies of the query.
+        lowest: plain similarity.
+
+    Returns:
+        int64 [c], places of the candidates in their new order.
+    """
+    copies = int((similarity > COPY).sum())
+    weights = similarity[copies : copies + len(nearest)]
+    expanded = mix(query[None], weights[None], nearest[None])[0]
+    score = mixtures.astype(np.float32) @ expanded
+    shown = int((similarity >= lowest).sum())
+    pinned = min(copies + 1, shown)
+    free = pinned + np.argsort(-score[pinned:shown], kind="stable")
+    return np.concatenate([np.arange(pinned), free, np.arange(shown, len(similarity))]).astype(np.int64)

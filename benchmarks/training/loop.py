@@ -58,15 +58,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(options.prepared, params, Path(scratch))
         # which images meet does not matter here
-        run.assignment = np.arange(len(run.data.images)) % run.clusters
-        members = members_by_cluster(run.assignment, params.min_points_per_cluster)
-        resident = run.normalise(make_batch(run, members, 0)[0])
+        run.state.assignment = np.arange(len(run.data.images)) % run.clusters
+        members = members_by_cluster(run.state.assignment, params.min_points_per_cluster)
+        resident = run.device.normalise(make_batch(run, members, 0)[0])
         compare(run, resident, options.steps, options.repeats)
 
 
 def compare(run: Run, resident: torch.Tensor, steps: int, repeats: int) -> None:
     """Print what the loop and the bare pass of the batch `resident`, float [b, 3, S, S], do in turns."""
-    device, batch = run.accelerator.device, len(resident)
+    device, batch = run.device.accelerator.device, len(resident)
     bare_pass: Callable[[], torch.Tensor] = lambda: _bare(run, resident)  # noqa: E731
     if device.type == "cuda":
         bare_pass = Replay(bare_pass)
@@ -74,7 +74,7 @@ def compare(run: Run, resident: torch.Tensor, steps: int, repeats: int) -> None:
     _times(5, bare_pass)
     loop, bare = [], []
     for _ in range(repeats):
-        run.step = 0  # the same batches each time
+        run.state.step = 0  # the same batches each time
         loop.append(_speed(lambda: take_steps(run, steps), steps * batch))
         bare.append(_speed(lambda: _times(steps, bare_pass), steps * batch))
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{usable_cores()} cores"
@@ -91,7 +91,7 @@ def compare(run: Run, resident: torch.Tensor, steps: int, repeats: int) -> None:
 
 
 def _bare(run: Run, resident: torch.Tensor) -> torch.Tensor:
-    with run.accelerator.autocast():
+    with run.device.accelerator.autocast():
         embeddings, logits = run.forward(resident)
     total = embeddings.sum() + logits.sum()
     total.backward()
@@ -174,7 +174,7 @@ def _flops(run: Run, x: torch.Tensor) -> int:
         total += passes * 2 * output.numel() * weight[0].numel()
 
     hooks = [module.register_forward_hook(count) for module in run.network.modules()]
-    with run.accelerator.autocast():
+    with run.device.accelerator.autocast():
         run.forward.forward(x)  # not the compiled one, which runs no hooks
     for hook in hooks:
         hook.remove()

@@ -5,8 +5,8 @@
     python -m benchmarks.training.train losses --data ../shared/data/grocery    which loss to train with
 
 `benchmarks/training/authors_way.py` says what the authors' way is. Both train on classes 0-40 of the Grocery
-Store Dataset without labels. `quality` lets the authors' way finish its 240 steps, scores it, then trains this
-project's way and scores every checkpoint as it would ship; labels of classes 41-80 are used to report
+Store Dataset without labels. `quality` lets the authors' way finish its 240 steps, scores it, then trains
+this project's way and scores every checkpoint as it would ship; labels of classes 41-80 are used to report
 MAP@R, leave-one-out, and for nothing else. Scoring is not timed.
 
 `losses` never sees classes 41-80, as a setting that they chose would make their figures too good: two fifths
@@ -197,11 +197,11 @@ def our_checkpoints(name: str, photos: Photos, params: Train, scratch: Path) -> 
         finishing = time.perf_counter() - began
         value = map_at_r(embed(run, shipped, photos.test_views), photos)
         found.append((spent + finishing, value))
-        _row(name, run.step, *found[-1])
-        if run.step >= params.steps:
+        _row(name, run.state.step, *found[-1])
+        if run.state.step >= params.steps:
             return found
         began = time.perf_counter()
-        take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
+        take_steps(run, min(params.steps, run.state.step + params.recluster_every_steps))
         spent += time.perf_counter() - began
 
 
@@ -217,7 +217,7 @@ def embed(run: Run, network: Network, views: np.ndarray) -> np.ndarray:
     """Unit embeddings float32 [n, d] of fixed views uint8 [n, S, S, 3]."""
     with torch.inference_mode():
         parts = np.array_split(views, max(1, len(views) // fit.EMBED_BATCH))
-        return torch.cat([network(run.normalise(torch.from_numpy(part))) for part in parts]).numpy()
+        return torch.cat([network(run.device.normalise(torch.from_numpy(part))) for part in parts]).numpy()
 
 
 def map_at_r(vectors: np.ndarray, photos: Photos) -> float:

@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 from tests.pipeline import make_workspace, run, write_pictures
 
 README = (ROOT / "README.md").read_text()
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
 
 def blocks(language: str) -> list[str]:
@@ -29,6 +30,33 @@ def test_every_make_target_and_module_named_exists() -> None:
     modules = set(re.findall(r"python -m ([a-z_.]+)", README))
     assert modules
     assert all(find_spec(module) for module in modules)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_import_in_the_docs_works(page: Path) -> None:
+    code = "".join(re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL))
+    for line in re.findall(r"^\s*((?:from udml|import udml)[^\n]*)", code, re.MULTILINE):
+        exec(line, {})  # as the reader would
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_the_docs_name_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:src/udml|tests|benchmarks|docs|flows)/[\w/.]+)`|\]\(([\w/.]+\.md)\)", page.read_text()
+    )
+    for path, link in named:
+        assert (ROOT / path if path else page.parent / link).exists(), path or link
+
+
+def test_nobody_is_told_to_install_udml_from_an_index() -> None:
+    sources = [
+        *PAGES,
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "flows").glob("*.py"),
+        *(ROOT / "benchmarks").rglob("*.py"),
+    ]
+    wrong = re.compile(r"(?:pip|uv|install)\b[^\n]*[\s'\"`]udml\[")
+    assert [str(path) for path in sources if wrong.search(path.read_text())] == []
 
 
 def test_every_setting_named_is_in_params_yaml() -> None:

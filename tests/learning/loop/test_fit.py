@@ -110,7 +110,7 @@ def test_collapse_stops_the_run_and_keeps_the_last_healthy_model(
 
     def collapsing_step(run: Any, *arguments: Any) -> np.ndarray:
         outcome = real_step(run, *arguments)
-        if run.step == 2:
+        if run.state.step == 2:
             with torch.no_grad():
                 for network in (run.network, run.average):
                     network.embedding_head.weight.mul_(1e-9)
@@ -176,8 +176,8 @@ def test_training_from_images_that_stay_on_the_device(
 
     def start(network: Any, data: TrainingSet, *arguments: Any) -> Run:
         run = real_start(network, data, *arguments)
-        assert run.resident is None  # on a CPU
-        run.resident = upload(data.images, torch.device("cpu"))
+        assert run.device.resident is None  # on a CPU
+        run.device.resident = upload(data.images, torch.device("cpu"))
         return run
 
     monkeypatch.setattr(fit_module, "start_run", start)

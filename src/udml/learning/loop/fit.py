@@ -71,24 +71,24 @@ def fit(
         UdmlError: if no round was healthy, or the data are too few for a batch.
     """
     run = start_run(network, data, params, mean_std, scratch)
-    for record in run.rounds:
+    for record in run.state.rounds:
         on_round(record)
     while True:
-        resumed = bool(run.rounds) and run.rounds[-1]["step"] == run.step
+        resumed = bool(run.state.rounds) and run.state.rounds[-1]["step"] == run.state.step
         if not resumed:
             judge_and_cluster(run)
-            on_round(run.rounds[-1])
-        if run.step >= params.steps or not run.rounds[-1]["healthy"]:
+            on_round(run.state.rounds[-1])
+        if run.state.step >= params.steps or not run.state.rounds[-1]["healthy"]:
             break
-        take_steps(run, min(params.steps, run.step + params.recluster_every_steps))
-    if run.best_round < 0:
+        take_steps(run, min(params.steps, run.state.step + params.recluster_every_steps))
+    if run.state.best_round < 0:
         raise UdmlError(
-            f"no checkpoint was healthy: {run.rounds[-1]['verdict']}", "lower train.learning_rate"
+            f"no checkpoint was healthy: {run.state.rounds[-1]['verdict']}", "lower train.learning_rate"
         )
     _finish(run)
-    for index, record in enumerate(run.rounds):
-        record["picked"] = index == run.best_round
-    return run.rounds
+    for index, record in enumerate(run.state.rounds):
+        record["picked"] = index == run.state.best_round
+    return run.state.rounds
 
 
 # --- one round --------------------------------------------------------------------------------------
@@ -96,31 +96,33 @@ def fit(
 
 def judge_and_cluster(run: Run) -> None:
     """Embed, cluster, measure, pick, save: everything of a round that is not an optimiser step."""
-    params, first = run.params, not run.rounds
-    features, embeddings = embed(run, run.data.views, f"round {len(run.rounds)}: embed", first)
+    params, first = run.params, not run.state.rounds
+    features, embeddings = embed(run, run.data.views, f"round {len(run.state.rounds)}: embed", first)
     if first and params.head_start == "pca":
         start_head(run.network.embedding_head, features, params.head_whitening)
         run.average.load_state_dict(run.network.state_dict())
         embeddings = _embed_features(run, features)
     frozen_rank = (
-        effective_rank(unit_rows(features[:RANK_SAMPLE])) if first else run.rounds[0]["frozen_effective_rank"]
+        effective_rank(unit_rows(features[:RANK_SAMPLE]))
+        if first
+        else run.state.rounds[0]["frozen_effective_rank"]
     )
     record = {
-        "round": len(run.rounds),
-        "step": run.step,
+        "round": len(run.state.rounds),
+        "step": run.state.step,
         "frozen_effective_rank": frozen_rank,
-        **run.last_losses,
+        **run.state.last_losses,
     }
-    losses_finite = all(np.isfinite(value) for value in run.last_losses.values())
+    losses_finite = all(np.isfinite(value) for value in run.state.last_losses.values())
     if not (losses_finite and np.isfinite(embeddings).all()):
         reason = "the loss or the embeddings are not finite numbers"
-        finite_losses = {k: v if np.isfinite(v) else None for k, v in run.last_losses.items()}
-        run.rounds.append(record | finite_losses | {"healthy": False, "verdict": reason})
+        finite_losses = {k: v if np.isfinite(v) else None for k, v in run.state.last_losses.items()}
+        run.state.rounds.append(record | finite_losses | {"healthy": False, "verdict": reason})
         return
     # with a random head the trunk's own features are the better start, as in the paper
     vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
     # where each cluster is now; the last centroids are where it was before the network moved
-    start = None if first else unit_means(embeddings, run.assignment, run.clusters)
+    start = None if first else unit_means(embeddings, run.state.assignment, run.clusters)
     clustering = cluster(
         vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
     )
@@ -130,15 +132,15 @@ def judge_and_cluster(run: Run) -> None:
     set_proxies(run.loss, torch.from_numpy(means))
     record |= {
         **cluster_health(clustering, embeddings, params.seed),
-        "churn": None if first else churn(run.assignment, clustering.assignment),
+        "churn": None if first else churn(run.state.assignment, clustering.assignment),
         "label_nmi": _label_nmi(run.data.monitor_labels, clustering.assignment),
         **_scores(run, embeddings),
     }
     verdict = selection.judge(
         record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share
     )
-    run.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
-    run.assignment = clustering.assignment
+    run.state.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
+    run.state.assignment = clustering.assignment
     _save(run, clustering)
 
 
@@ -160,21 +162,21 @@ def _save(run: Run, clustering: Clustering) -> None:
 
     Every process comes to the same decision; one of them writes.
     """
-    record = run.rounds[-1]
+    record = run.state.rounds[-1]
     is_best = record["healthy"] and selection.picks_latest(
-        [(r["score_mrr"], r["score_mrr_error"]) for r in run.rounds if r["healthy"]]
+        [(r["score_mrr"], r["score_mrr_error"]) for r in run.state.rounds if r["healthy"]]
     )
     if is_best:
-        run.best_round = record["round"]
-    if run.accelerator.is_main_process:
+        run.state.best_round = record["round"]
+    if run.device.accelerator.is_main_process:
         assignment = torch.from_numpy(clustering.assignment)
         if is_best:
             weights = {f"network/{name}": value for name, value in run.average.state_dict().items()}
             clusters = {"assignment": assignment, "similarity": torch.from_numpy(clustering.similarity)}
             write_tensors(run.scratch / BEST_FILE, weights | clusters)
-        state = Progress(run.step, run.rounds, run.best_round)
+        state = Progress(run.state.step, run.state.rounds, run.state.best_round)
         save_checkpoint(run.scratch, run.modules, run.optimiser, {"assignment": assignment}, state)
-    run.accelerator.wait_for_everyone()
+    run.device.accelerator.wait_for_everyone()
 
 
 def _finish(run: Run) -> None:
@@ -187,11 +189,11 @@ def _finish(run: Run) -> None:
         features = embed(run, run.data.views, "finish: embed", True)[0]
         finish_head(run.average.embedding_head, features, run.params.head_whitening)
         found = _scores(run, _embed_features(run, features))
-        run.rounds[run.best_round] |= {f"final_{name}": value for name, value in found.items()}
-    if run.accelerator.is_main_process:
+        run.state.rounds[run.state.best_round] |= {f"final_{name}": value for name, value in found.items()}
+    if run.device.accelerator.is_main_process:
         shipped = {f"network/{name}": value for name, value in run.average.state_dict().items()}
         write_tensors(run.scratch / SHIPPED_FILE, best | shipped)
-    run.accelerator.wait_for_everyone()
+    run.device.accelerator.wait_for_everyone()
 
 
 @torch.inference_mode()
@@ -203,13 +205,13 @@ def embed(
     Processes take turns of `EMBED_BATCH` images and put the parts together again.
     """
     starts = range(0, len(views), EMBED_BATCH)
-    rank, size = run.accelerator.process_index, run.accelerator.num_processes
+    rank, size = run.device.accelerator.process_index, run.device.accelerator.num_processes
     parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     mine = list(starts)[rank::size]
     for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
-        with run.accelerator.autocast():
-            pixels = send(views[start : start + EMBED_BATCH], run.accelerator.device)
-            features = run.average.features(run.normalise(pixels)).float()
+        with run.device.accelerator.autocast():
+            pixels = send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
+            features = run.average.features(run.device.normalise(pixels)).float()
             embeddings = run.average.embed(features)
         kept = features if with_features else features[:, :0]
         parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
@@ -228,7 +230,9 @@ def embed(
 def _embed_features(run: Run, features: np.ndarray) -> np.ndarray:
     """Unit embeddings [n, d] of pooled features [n, c]."""
     parts = torch.from_numpy(features).split(EMBED_BATCH)
-    return torch.cat([run.average.embed(part.to(run.accelerator.device)).cpu() for part in parts]).numpy()
+    return torch.cat(
+        [run.average.embed(part.to(run.device.accelerator.device)).cpu() for part in parts]
+    ).numpy()
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

@@ -72,35 +72,65 @@ class StepForward(nn.Module):
 
 
 @dataclass
-class Run:
-    """The moving parts of one training run.
+class Device:
+    """Where a run computes.
 
     Attributes:
+        accelerator: of the processes that take part, this one among them.
         normalise: makes the network's input, float [b, 3, S, S], of views, uint8 [b, S, S, 3] on the device.
         resident: the images, where they lie in the memory of a GPU.
         replayed: whether a step is to be recorded on a GPU.
         replay: the recorded step.
     """
 
+    accelerator: Accelerator
+    normalise: Callable[[torch.Tensor], torch.Tensor]
+    resident: ResidentImages | None
+    replayed: bool
+    replay: Replay | None = None
+
+
+@dataclass
+class State:
+    """How far a run has come, besides its weights.
+
+    Attributes:
+        step: optimiser steps taken.
+        assignment: int64 [n], the present pseudo-class of each training image.
+        rounds: one record per round.
+        best_round: index of the picked round, or -1.
+        last_losses: means over the steps of the last round.
+    """
+
+    step: int = 0
+    assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    best_round: int = -1
+    last_losses: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """The moving parts of one training run.
+
+    Attributes:
+        forward: the network's forward pass of a step, as its device takes it.
+        average: the averaged weights, which are clustered, judged and shipped.
+        clusters: pseudo-classes, K.
+        scratch: where checkpoints lie.
+    """
+
     params: Train
     data: TrainingSet
-    normalise: Callable[[torch.Tensor], torch.Tensor]
-    accelerator: Accelerator
+    scratch: Path
+    device: Device
     network: Network
     average: Network
     forward: nn.Module
     loss: MinedLoss
     optimiser: torch.optim.Optimizer
     clusters: int
-    scratch: Path
-    resident: ResidentImages | None
-    replayed: bool
-    replay: Replay | None = None
-    step: int = 0
-    assignment: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    best_round: int = -1
-    last_losses: dict[str, float] = field(default_factory=dict)
+    state: State = field(default_factory=State)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -145,15 +175,13 @@ def start_run(
 
     average = copy.deepcopy(network).requires_grad_(False)
     resident = upload(data.images, accelerator.device) if accelerator.device.type == "cuda" else None
-    run = Run(
-        params, data, normalise, accelerator, network, average, forward, loss, optimiser, clusters, scratch,
-        resident, replayed,
-    )  # fmt: skip
+    place = Device(accelerator, normalise, resident, replayed)
+    run = Run(params, data, scratch, place, network, average, forward, loss, optimiser, clusters)
     restored = load_checkpoint(scratch, run.modules, optimiser)
     if restored is not None:
         clustering, state = restored
-        run.assignment = clustering["assignment"].numpy()
-        run.step, run.rounds, run.best_round = state.step, state.rounds, state.best_round
+        run.state.assignment = clustering["assignment"].numpy()
+        run.state.step, run.state.rounds, run.state.best_round = state.step, state.rounds, state.best_round
     return run
 
 

@@ -25,28 +25,28 @@ _SHOW_EVERY_SECONDS = 1.0
 
 
 def take_steps(run: Run, until: int) -> None:
-    """Optimiser steps `run.step` .. `until` - 1 on the round's clusters."""
+    """Optimiser steps `run.state.step` .. `until` - 1 on the round's clusters."""
     params = run.params
-    members = members_by_cluster(run.assignment, params.min_points_per_cluster)
-    steps = range(run.step, until)
+    members = members_by_cluster(run.state.assignment, params.min_points_per_cluster)
+    steps = range(run.state.step, until)
     batch = params.clusters_per_batch * params.images_per_cluster
     began, outcomes = time.perf_counter(), []
     shown = began
     make = lambda step: make_batch(run, members, step)  # noqa: E731
     bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
-    bar.disable = not run.accelerator.is_main_process
+    bar.disable = not run.device.accelerator.is_main_process
     take = _taker(run)
     for step, (views, labels) in zip(steps, bar, strict=True):
         set_learning_rate(run, step)
         outcomes.append(take(views, labels))
         if time.perf_counter() - shown > _SHOW_EVERY_SECONDS:  # to look makes the CPU wait for the GPU
             shown = time.perf_counter()
-            speed = batch * (step - run.step + 1) / (shown - began)
+            speed = batch * (step - run.state.step + 1) / (shown - began)
             losses = f"metric {outcomes[-1][0]:.3f} rotation {outcomes[-1][1]:.3f}"
             bar.set_postfix_str(f"{losses} {speed:.0f} images/s", refresh=False)
-    run.step = until
+    run.state.step = until
     mean = torch.stack(outcomes).cpu().double().mean(dim=0)
-    run.last_losses = {
+    run.state.last_losses = {
         "metric_loss": float(mean[0]),
         "rotation_loss": float(mean[1]),
         "rotation_accuracy": float(mean[2]),
@@ -57,10 +57,10 @@ def take_steps(run: Run, until: int) -> None:
 def _taker(run: Run) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """`_step` of a run, or the record of it."""
     step = functools.partial(_step, run)
-    if not run.replayed:
+    if not run.device.replayed:
         return step
-    run.replay = run.replay or Replay(step)
-    return run.replay
+    run.device.replay = run.device.replay or Replay(step)
+    return run.device.replay
 
 
 def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,8 +70,8 @@ def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[tor
     """
     params = run.params
     rows = draw_batch(members, params.clusters_per_batch, params.images_per_cluster, [params.seed, step])
-    share = len(rows) // run.accelerator.num_processes
-    first = share * run.accelerator.process_index
+    share = len(rows) // run.device.accelerator.num_processes
+    first = share * run.device.accelerator.process_index
     mine = rows[first : first + share]
     variation = Variation(
         (params.crop_area_min, params.crop_area_max),
@@ -80,13 +80,13 @@ def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[tor
         params.cast_stops,
     )
     seed = [params.seed, step]
-    device = run.accelerator.device
-    labels = send(run.assignment[rows], device)
-    if run.resident is None:
+    device = run.device.accelerator.device
+    labels = send(run.state.assignment[rows], device)
+    if run.device.resident is None:
         images = [run.data.images[int(row)] for row in mine]
         return send(random_views(images, params.input_px, variation, seed, first), device), labels
-    drawn = draw_all(run.resident.size[mine].tolist(), variation, seed, first)
-    return resident_views(run.resident, mine, drawn, params.input_px), labels
+    drawn = draw_all(run.device.resident.size[mine].tolist(), variation, seed, first)
+    return resident_views(run.device.resident, mine, drawn, params.input_px), labels
 
 
 def set_learning_rate(run: Run, step: int) -> None:
@@ -129,15 +129,15 @@ def _step(run: Run, views: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     weight = run.params.rotation_weight
     run.optimiser.zero_grad(set_to_none=True)  # before a replayed forward pass, which reuses their memory
-    with run.accelerator.autocast():
-        embeddings, logits = run.forward(run.normalise(views))
+    with run.device.accelerator.autocast():
+        embeddings, logits = run.forward(run.device.normalise(views))
     metric_loss = run.loss(_gather(run, embeddings.float()), labels)
     rotation_loss, accuracy = metric_loss.new_zeros(()), metric_loss.new_zeros(())
     if weight:
         turns = torch.arange(ROTATIONS, device=logits.device).repeat_interleave(len(logits) // ROTATIONS)
         rotation_loss = F.cross_entropy(logits.float(), turns)
         accuracy = (logits.argmax(1) == turns).float().mean()
-    run.accelerator.backward(metric_loss + weight * rotation_loss)
+    run.device.accelerator.backward(metric_loss + weight * rotation_loss)
     run.optimiser.step()
     _update_average(run)
     return torch.stack([metric_loss, rotation_loss, accuracy]).detach()
@@ -145,7 +145,7 @@ def _step(run: Run, views: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def _gather(run: Run, embeddings: torch.Tensor) -> torch.Tensor:
     """All processes' embeddings in order, with gradients; the loss then sees the whole batch."""
-    if run.accelerator.num_processes == 1:
+    if run.device.accelerator.num_processes == 1:
         return embeddings
     from torch.distributed.nn.functional import all_gather
 

@@ -136,15 +136,17 @@ def our_start(photos: Photos, params: Train, scratch: Path) -> Run:
 def compare_steps(photos: Photos, params: Train, scratch: Path, stretch: int, rounds: int) -> None:
     """Stretches of both ways in turns; the first step of a stretch warms up and is not counted."""
     ours, theirs = our_start(photos, params, scratch), authors_way.start(photos.train_files, params)
-    ours.assignment = np.arange(len(ours.data.images)) % ours.clusters  # which images meet does not matter
+    ours.state.assignment = (
+        np.arange(len(ours.data.images)) % ours.clusters
+    )  # which images meet does not matter
     theirs.assignment = np.arange(len(photos.train_files)) % authors_way.CLUSTERS
     seconds: dict[str, list[float]] = {"authors' way": [], "udml": []}
     for turn in range(rounds + 1):
         steps = authors_way.take_steps(theirs, theirs.step + stretch + 1)
         next(steps)
         found = {"authors' way": _seconds_per_step(lambda: [*steps], stretch)}  # noqa: B023
-        take_steps(ours, ours.step + 1)
-        found["udml"] = _seconds_per_step(lambda: take_steps(ours, ours.step + stretch), stretch)
+        take_steps(ours, ours.state.step + 1)
+        found["udml"] = _seconds_per_step(lambda: take_steps(ours, ours.state.step + stretch), stretch)
         for name, value in found.items():
             seconds[name] += [value] if turn else []
     ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]

@@ -48,17 +48,6 @@ def test_every_file_the_docs_name_exists(page: Path) -> None:
         assert (ROOT / path if path else page.parent / link).exists(), path or link
 
 
-def test_nobody_is_told_to_install_udml_from_an_index() -> None:
-    sources = [
-        *PAGES,
-        *(ROOT / "src").rglob("*.py"),
-        *(ROOT / "flows").glob("*.py"),
-        *(ROOT / "benchmarks").rglob("*.py"),
-    ]
-    wrong = re.compile(r"(?:pip|uv|install)\b[^\n]*[\s'\"`]udml\[")
-    assert [str(path) for path in sources if wrong.search(path.read_text())] == []
-
-
 def test_every_setting_named_is_in_params_yaml() -> None:
     import yaml
 

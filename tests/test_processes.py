@@ -39,7 +39,7 @@ def grandchildren(marker: Path) -> str:
 
 def assert_nobody_touches(marker: Path) -> None:
     """Whoever did may be slow to go."""
-    for _ in range(50):
+    for _ in range(600):
         marker.unlink(missing_ok=True)
         time.sleep(0.2)
         if not marker.exists():

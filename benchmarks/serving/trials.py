@@ -84,7 +84,7 @@ def overload(root: Path, queries: Sequence[bytes], seconds: float, times: float 
     """Send `times` as much as the service on root's v1 can answer, for so long."""
     right = expected(root, "v1", queries)
     requests = [search(query) for query in queries]
-    with serving(root) as served:
+    with serving(root, *PATIENT) as served:
         sustained = throughput(served.port, requests, warm_up=100, count=400)
         offered = times * sustained
         replies, memory = [], []

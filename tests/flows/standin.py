@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def processes_in(directory: Path) -> list[str]:
 
 def wait_until_nobody_works_in(directory: Path) -> None:
     """Raises AssertionError, with what still works there, if that takes too long."""
-    for _ in range(100):
+    for _ in range(600):
         if not processes_in(directory):
             return
         time.sleep(0.2)
@@ -166,12 +166,18 @@ def ask(url: str, what: dict[str, Any] | None = None) -> Any:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that nobody listens on now, and that the system gives to nobody who asks for any.
+
+    For a server that must be told its port, and that must get the same one when it is started again.
+    """
+    import random
     import socket
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = random.randint(20_000, 30_000)  # systems hand out those from 32,768 on
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def start_server(home: Path, port: int) -> "subprocess.Popen[bytes]":

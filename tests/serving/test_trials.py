@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from benchmarks.serving import trials
-from benchmarks.serving.client import Connection, serving
+from benchmarks.serving.client import Connection, connection, serving
 
 from tests.serving.live import make_version, png
 from tests.serving.small_service import BASE
@@ -57,19 +57,40 @@ def test_kills_while_adding_lose_nothing_that_was_acknowledged(registry):
     assert result.unanswered > 0
 
 
+HELD = """
+import pathlib, time
+from udml.search.embedder import Embedder
+embed = Embedder.embed
+def held(self, images):
+    while pathlib.Path("held").exists(): time.sleep(0.02)
+    return embed(self, images)
+Embedder.embed = held
+"""
+
+
 def test_sigterm_answers_what_has_begun(registry):
-    with serving(registry, "--deadline-seconds", "60") as served:
-        replies = asyncio.run(_terminate_under_load(served))
+    """Requests that have all reached the service, and of which none is answered, when it is told to stop."""
+    with serving(registry, *trials.PATIENT, before=HELD) as served:
+        (registry / "held").touch()
+        replies = asyncio.run(_terminate_under_load(served, registry / "held"))
         assert served.process.returncode == 0
-    assert {reply.status for reply in replies} == {200}
+    assert [reply.status for reply in replies] == [200] * 40
 
 
-async def _terminate_under_load(served):
-    """Requests of which all have reached the service, and one is answered, when it is told to stop."""
+async def _terminate_under_load(served, held):
     asked = [
         asyncio.create_task(Connection(served.port).ask(n, trials.search(QUERIES[n % 12]))) for n in range(40)
     ]
-    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    async with connection(served.port) as one:
+        while b"\nudml_waiting_images 40.0\n" not in (await one.ask(0, ("GET", "/metrics", b""))).body:
+            await asyncio.sleep(0.05)
     served.process.terminate()
-    await asyncio.to_thread(served.process.wait, 60)
+    while True:  # until it has heard that it shall stop
+        async with connection(served.port) as one:
+            if (await one.ask(0, ("GET", "/healthz", b""))).status == 0:
+                break
+        await asyncio.sleep(0.05)
+    assert not any(task.done() for task in asked)
+    held.unlink()
+    await asyncio.to_thread(served.process.wait)
     return await asyncio.gather(*asked)

@@ -105,7 +105,7 @@ def page(driver, open_url):
 class Page:
     def __init__(self, driver):
         self.driver = driver
-        self.wait = WebDriverWait(driver, 30)
+        self.wait = WebDriverWait(driver, 120)
 
     def find(self, css):
         return self.driver.find_element(By.CSS_SELECTOR, css)

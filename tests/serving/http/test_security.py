@@ -1,5 +1,6 @@
 import asyncio
 import time
+from functools import partial
 
 import httpx
 import pytest
@@ -63,7 +64,7 @@ def test_a_removed_key_is_refused_without_a_restart(registry, tmp_path):
         assert http.get("/v1/version", headers=bearer(key)).status_code == 200
         new = keys.add_key(path, "ben")
         keys.remove_key(path, "anna")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while http.get("/v1/version", headers=bearer(key)).status_code == 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -86,7 +87,8 @@ def test_a_bucket_empties_and_fills_again():
     assert len(limit._buckets) == 10_000
 
 
-def test_the_rate_limit_counts_by_key_else_by_address(registry, tmp_path):
+def test_the_rate_limit_counts_by_key_else_by_address(registry, tmp_path, monkeypatch):
+    monkeypatch.setattr(security, "RateLimit", partial(RateLimit, clock=lambda: 0.0))
     path = tmp_path / "keys.json"
     anna, ben = keys.add_key(path, "anna"), keys.add_key(path, "ben")
     with client(registry, keys=path, open_reads=True, requests_per_minute=12) as http:
@@ -94,7 +96,7 @@ def test_the_rate_limit_counts_by_key_else_by_address(registry, tmp_path):
             assert [http.get("/v1/version", headers=caller).status_code for _ in range(2)] == [200, 200]
             refused = http.get("/v1/version", headers=caller)
             problem(refused, 429, "rate_limited")
-            assert 1 <= int(refused.headers["retry-after"]) <= 5
+            assert refused.headers["retry-after"] in ("5", "6")  # a token comes every five seconds
         assert http.get("/healthz").status_code == 200
 
 

@@ -31,7 +31,7 @@ class Engine:
     def embed_images(self, images):
         assert not self.closed.is_set()
         self.batches.append(len(images))
-        assert self.free.wait(20)
+        assert self.free.wait(120)
         if any(image[0, 0, 0] == 99 for image in images):
             raise MemoryError
         return np.array([[image[0, 0, 0]] for image in images], np.float32)
@@ -49,7 +49,7 @@ def run(test, max_waiting=100):
     async def body():
         batcher = Batcher(max_waiting, 10**6, Metrics())
         try:
-            await asyncio.wait_for(test(batcher), 30)
+            await asyncio.wait_for(test(batcher), 120)
         finally:
             await asyncio.to_thread(batcher.close)
         await asyncio.sleep(0)
@@ -59,7 +59,7 @@ def run(test, max_waiting=100):
 
 
 async def until(condition):
-    for _ in range(2000):
+    for _ in range(12_000):
         if condition():
             return
         await asyncio.sleep(0.01)

@@ -15,20 +15,20 @@ def test_a_version_stays_open_until_the_work_is_done_even_if_nobody_waits_any_mo
 
     def work():
         begun.set()
-        assert free.wait(20)
+        assert free.wait(120)
         assert not engine.closed.is_set()
 
     async def test():
         pool = BoundedPool(max_waiting=100)
         task = asyncio.create_task(pool.run(version, work))
-        await asyncio.to_thread(begun.wait, 20)
+        await asyncio.to_thread(begun.wait, 120)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         version.release()  # as a switch does
         assert not engine.closed.is_set()
         free.set()
-        assert await asyncio.to_thread(engine.closed.wait, 20)
+        assert await asyncio.to_thread(engine.closed.wait, 120)
         pool.close()
 
     asyncio.run(test())

@@ -30,7 +30,7 @@ def read(reader, made, name=None):
     return asyncio.run(body())
 
 
-def reader(max_bytes=100, deadline_seconds=5.0):
+def reader(max_bytes=100, deadline_seconds=60.0):
     return UploadReader(max_bytes, deadline_seconds, Metrics())
 
 

@@ -94,6 +94,21 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert without_timing(rounds) == without_timing(expected_rounds)
 
 
+def test_a_resumed_optimiser_goes_through_memory_as_before(tmp_path: Path) -> None:
+    """With a dense convolution trained, whose weights are channels last and a file's are not."""
+    params = tiny_params(frozen_blocks=0, steps=4)
+
+    def killed(record: dict[str, Any]) -> None:
+        if record["step"] == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        tiny_fit(tmp_path / "killed", params, on_round=killed)
+    tiny_fit(tmp_path / "killed", params)
+    tiny_fit(tmp_path / "whole", params)
+    assert_identical(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+
+
 def test_labels_do_not_touch_the_weights(
     uninterrupted: tuple[Path, list[dict[str, Any]]], tmp_path: Path
 ) -> None:

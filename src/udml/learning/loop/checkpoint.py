@@ -67,11 +67,21 @@ def load_checkpoint(
         module.load_state_dict(_under(tensors, prefix))
     state = optimiser.state_dict()
     state["state"] = {}
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for name, value in _under(tensors, "optimiser").items():
         index, key = name.split("/")
-        state["state"].setdefault(int(index), {})[key] = value
+        state["state"].setdefault(int(index), {})[key] = _laid_out(value, parameters[int(index)])
     optimiser.load_state_dict(state)
     return _under(tensors, "clustering"), progress
+
+
+def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """`value` laid out in memory as its parameter is: a fused optimiser goes through both side by side."""
+    return (
+        torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        if value.shape == parameter.shape
+        else value
+    )
 
 
 def write_tensors(

@@ -155,28 +155,50 @@ def _export_without_preprocessing(network: nn.Module, input_px: int, opset: int)
             vars(module)["inplace"] = False
     example = torch.zeros(2, 3, input_px, input_px)  # a batch of 1 would be taken for a constant
     try:
-        with _quiet_exporter(), torch.no_grad():
-            program = torch.onnx.export(
-                network,
-                (example,),
-                dynamo=True,
-                opset_version=opset,
-                input_names=[_NETWORK_INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                optimize=False,  # done below, without its size limits
-                verbose=False,
-            )
+        program = _program(network, example, opset)
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise UdmlError(
-            f"this network can't be written as ONNX: {reason}", "choose another backbone"
-        ) from error
+        if not _without_fused_attention(network):
+            raise _inexpressible(error) from error
+        try:
+            program = _program(network, example, opset)
+        except torch.onnx.OnnxExporterError as again:
+            raise _inexpressible(again) from again
     assert program is not None  # only the TorchScript exporter returns nothing
     optimize_ir(program.model, input_size_limit=_ANY_SIZE, output_size_limit=_ANY_SIZE)
     model: onnx.ModelProto = program.model_proto
     _drop_traces(model)
     return model
+
+
+def _program(network: nn.Module, example: torch.Tensor, opset: int) -> "torch.onnx.ONNXProgram | None":
+    with _quiet_exporter(), torch.no_grad():
+        return torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=opset,
+            input_names=[_NETWORK_INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            optimize=False,  # done by the caller, without its size limits
+            verbose=False,
+        )
+
+
+def _without_fused_attention(network: nn.Module) -> bool:
+    """Write attention out as products, in place: the exporter knows the fused one of four axes only.
+
+    Hiera's has five. False where there is none to write out.
+    """
+    fused = [module for module in network.modules() if vars(module).get("fused_attn")]
+    for module in fused:
+        vars(module)["fused_attn"] = False
+    return bool(fused)
+
+
+def _inexpressible(error: Exception) -> UdmlError:
+    reason = str(error.__cause__ or error).strip().splitlines()[0]
+    return UdmlError(f"this network can't be written as ONNX: {reason}", "choose another backbone")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ class ModelCard:
         data_version: identifies the imported data the model was trained on.
         weights_licence: licence of the pretrained weights it started from.
         protocol: how it was trained, in one line.
+        weights_sha256: of the file that it started from, where one was named.
     """
 
     model_version: str
@@ -36,6 +37,7 @@ class ModelCard:
     data_version: str
     weights_licence: str
     protocol: str
+    weights_sha256: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX metadata entries."""
@@ -60,6 +62,7 @@ def read_model_card(metadata: Mapping[str, str], origin: str) -> ModelCard:
             data_version=metadata[_PREFIX + "data_version"],
             weights_licence=metadata[_PREFIX + "weights_licence"],
             protocol=metadata[_PREFIX + "protocol"],
+            weights_sha256=metadata.get(_PREFIX + "weights_sha256", ""),
         )
     except (KeyError, ValueError) as error:
         raise UdmlError(

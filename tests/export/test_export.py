@@ -2,6 +2,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -103,7 +104,7 @@ def session_of(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def tiny_backbone(name: str, pretrained: bool) -> Backbone:
+def tiny_backbone(name: str, pretrained: bool, *_: Any) -> Backbone:
     """Small and quick, but with a strided convolution, so that edges count; `name` picks the weights."""
     torch.manual_seed(len(name) + pretrained)
     trunk = torch.nn.Sequential(

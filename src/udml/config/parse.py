@@ -1,6 +1,6 @@
 """`params.yaml` read into its sections."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -42,7 +42,11 @@ def parse_params(values: Any, origin: str = "params") -> Params:
 def parse_section(values: Any, section: type[Section], origin: str, name: str) -> Section:
     """One section of `Params` from a plain dictionary; see `load_params` for the errors."""
     hints = get_type_hints(section)
-    names = [field.name for field in fields(section)]  # type: ignore[arg-type]
-    check_keys(values, names, f"{origin}, section {name}")
-    parsed = {key: convert(values[key], hints[key], f"{name}.{key}") for key in names}
+    known = fields(section)  # type: ignore[arg-type]
+    given = {field.name: field.default for field in known if field.default is not MISSING}
+    values = given | values if isinstance(values, dict) else values
+    check_keys(values, [field.name for field in known], f"{origin}, section {name}")
+    parsed = {
+        field.name: convert(values[field.name], hints[field.name], f"{name}.{field.name}") for field in known
+    }
     return section(**parsed)

@@ -13,11 +13,15 @@ LOSS_SETTINGS = {
     "proxy_anchor": ("margin", "scale"),
 }
 DEVICES = ("auto", "cpu", "cuda", "mps")
+TUNINGS = ("full", "blocks", "lora", "head")
 
 
 @dataclass(frozen=True)
 class Train:
-    """The method (arXiv 1911.07072) and the budget. Lengths in px, times in optimiser steps."""
+    """The method (arXiv 1911.07072) and the budget. Lengths in px, times in optimiser steps.
+
+    What has a value here may be left out of a file: older ones don't have it.
+    """
 
     backbone: str
     pretrained: bool
@@ -54,6 +58,9 @@ class Train:
     min_effective_rank_share: float
     device: str
     seed: int
+    tuning: str = "blocks"
+    weights: str | None = None
+    weights_licence: str | None = None
 
     def __post_init__(self) -> None:
         positive(self, "embedding_dim", "input_px", "recluster_every_steps", "kmeans_iterations")
@@ -73,6 +80,9 @@ class Train:
         one_of(self, "loss", tuple(self.losses))
         _check_losses(self.losses)
         one_of(self, "device", DEVICES)
+        one_of(self, "tuning", TUNINGS)
+        if self.weights_licence and not self.weights:
+            raise invalid(self, "weights_licence", "is of train.weights, which names no file")
         if not 0 < self.crop_area_min <= self.crop_area_max:
             raise invalid(self, "crop_area_min", "must be above 0 and at most crop_area_max")
         if self.rotation_weight < 0:

@@ -30,6 +30,7 @@ from udml.files import atomic_directory, write_json
 from udml.learning.model.backbone import create_backbone
 from udml.learning.model.network import ModelSpec, load
 from udml.learning.model.preprocess import crop_share_steps, preprocess
+from udml.learning.model.weights import check_same
 from udml.machine import usable_cores
 from udml.model_card import ModelCard
 from udml.pixels import decode
@@ -74,7 +75,8 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
         UdmlError: if an input is missing, or a file disagrees with its PyTorch model; with numbers.
     """
     network, spec = load(trained)
-    backbone = create_backbone(spec.backbone, spec.pretrained)
+    weights = check_same(spec.weights, spec.weights_sha256)
+    backbone = create_backbone(spec.backbone, spec.pretrained, spec.input_px, weights)
     frozen = FrozenTrunk(backbone.trunk).eval()
     images = list(_parity_images(prepared, data_root, params.parity_images, spec))
     shutil.rmtree(out, ignore_errors=True)
@@ -108,6 +110,7 @@ def model_card(network: nn.Module, spec: ModelSpec, kind: str, embedding_dim: in
         data_version=spec.data_version,
         weights_licence=spec.weights_licence,
         protocol=spec.protocol if kind == "trained" else FROZEN_PROTOCOL,
+        weights_sha256=spec.weights_sha256,
     )
 
 

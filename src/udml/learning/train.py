@@ -27,6 +27,7 @@ from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
 from udml.learning.model.backbone import Backbone
 from udml.learning.model.network import ModelSpec, save, start_network
+from udml.learning.model.weights import weights_sha256
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view, write_fixed_views
 from udml.machine import keep_freed_memory
@@ -54,8 +55,8 @@ def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
     keep_freed_memory()
     catalog = read_catalog(prepared)
     summary = read_json(prepared / SUMMARY_FILE)
+    network, backbone = start_network(params)  # first: it refuses what can't be trained
     scratch = scratch_directory("train", _work_key(summary, catalog, params))
-    network, backbone = start_network(params)
     data, rows = load_training_set(prepared, catalog, params, scratch)
     log = _live_log(live)
     rounds = fit(network, data, params, (backbone.mean, backbone.std), scratch, log)
@@ -114,12 +115,15 @@ def _work_key(summary: dict[str, Any], catalog: pd.DataFrame, params: Train) -> 
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-2", asdict(params), summary["store_short_side_px"], content.hexdigest(), torch.__version__
-    )
+        "train-3", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
+        content.hexdigest(), torch.__version__,
+    )  # fmt: skip
 
 
 def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSpec:
-    method = f"UDML-SS, {params.loss}, rotation {params.rotation_weight:g}"
+    rotation = 0.0 if params.tuning == "head" else params.rotation_weight
+    method = f"UDML-SS, {params.loss}, rotation {rotation:g}, tuning {params.tuning}"
+    licence = (params.weights_licence or "not stated") if params.weights else backbone.weights_licence
     protocol = (
         f"{method}, {params.input_px} px, {params.steps} steps, seed {params.seed}; {summary['protocol']}"
     )
@@ -132,10 +136,12 @@ def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSp
         params.crop_share,
         backbone.mean,
         backbone.std,
-        backbone.weights_licence,
+        licence,
         summary["store_short_side_px"],
         summary["data_version"],
         protocol,
+        params.weights,
+        weights_sha256(params.weights),
     )
 
 
@@ -191,7 +197,7 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
         f"picked the model of step {picked['step']}: {score:.1%} of the held-out images are found again from "
         f"a strong view ({first['score']:.1%} before training)"
     )
-    accuracy = last.get("rotation_accuracy") or 0.5
+    accuracy = last.get("rotation_accuracy") or 0.5  # without rotations nothing is said
     if accuracy < 0.3 or accuracy > 0.99:
         print(
             f"rotation accuracy is {accuracy:.0%}: rotation prediction teaches nothing on these images; "

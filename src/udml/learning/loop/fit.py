@@ -30,12 +30,14 @@ from udml.learning.labels.pseudo_labels import (
     unit_means,
 )
 from udml.learning.loop.checkpoint import BEST_FILE, SHIPPED_FILE, Progress, save_checkpoint, write_tensors
+from udml.learning.loop.feature_bank import OneView
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.steps import take_steps
 from udml.learning.losses import set_proxies
 from udml.learning.model.head import finish_head, start_head
 from udml.learning.model.network import Network
 from udml.learning.model.preprocess import Channels
+from udml.learning.model.tuning import merged
 from udml.learning.views.device import send
 from udml.progress import progress
 
@@ -191,14 +193,15 @@ def _finish(run: Run) -> None:
         found = _scores(run, _embed_features(run, features))
         run.state.rounds[run.state.best_round] |= {f"final_{name}": value for name, value in found.items()}
     if run.device.accelerator.is_main_process:
-        shipped = {f"network/{name}": value for name, value in run.average.state_dict().items()}
-        write_tensors(run.scratch / SHIPPED_FILE, best | shipped)
+        shipped = {f"network/{name}": value for name, value in merged(run.average).state_dict().items()}
+        clusters = {name: value for name, value in best.items() if not name.startswith("network/")}
+        write_tensors(run.scratch / SHIPPED_FILE, clusters | shipped)
     run.device.accelerator.wait_for_everyone()
 
 
 @torch.inference_mode()
 def embed(
-    run: Run, views: np.ndarray, description: str = "", with_features: bool = False
+    run: Run, views: np.ndarray | OneView, description: str = "", with_features: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of fixed views.
 
@@ -211,7 +214,7 @@ def embed(
     for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
         with run.device.accelerator.autocast():
             pixels = send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
-            features = run.average.features(run.device.normalise(pixels)).float()
+            features = run.features(pixels)
             embeddings = run.average.embed(features)
         kept = features if with_features else features[:, :0]
         parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())

@@ -5,6 +5,7 @@ d length of embeddings.
 """
 
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,14 @@ from udml.errors import UdmlError
 from udml.learning.labels.pseudo_labels import choose_clusters
 from udml.learning.loop.batches import rotation_positions
 from udml.learning.loop.checkpoint import load_checkpoint
+from udml.learning.loop.feature_bank import RANDOM_VIEWS, FeatureBank, OneView, fill_bank, views_of_image
 from udml.learning.loop.replay import Replay
 from udml.learning.losses import NEVER_WAIT, MinedLoss, create_loss
 from udml.learning.model.network import ROTATIONS, Network
 from udml.learning.model.preprocess import Channels
-from udml.learning.views.device import ResidentImages, upload
+from udml.learning.views.device import ResidentImages, send, upload
+
+Normalise = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,15 @@ class TrainingSet:
         held_views: uint8 [h, S, S, 3], fixed views of held-out images.
         held_strong_views: uint8 [h, S, S, 3], strong views of the same.
         monitor_labels: int [n] or None. Only `label_nmi` in the log is computed from it.
+        bank: features to train the head on. The three views above are then features too, [n or h, c].
     """
 
     images: Sequence[np.ndarray]
-    views: np.ndarray
-    held_views: np.ndarray
-    held_strong_views: np.ndarray
+    views: np.ndarray | OneView
+    held_views: np.ndarray | OneView
+    held_strong_views: np.ndarray | OneView
     monitor_labels: np.ndarray | None = None
+    bank: FeatureBank | None = None
 
 
 class StepForward(nn.Module):
@@ -51,17 +57,19 @@ class StepForward(nn.Module):
 
     rotated: torch.Tensor
 
-    def __init__(self, network: Network, rotated: np.ndarray) -> None:
+    def __init__(self, network: Network, rotated: np.ndarray, of_features: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.of_features = network, of_features
         self.register_buffer("rotated", torch.from_numpy(rotated), persistent=False)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Preprocessed images [b, 3, S, S] -> unit embeddings [b, d], rotation logits [4 r, 4].
 
         The upright view of a rotated image is the batch's own: r images cost 3 r more, not 4 r.
-        Without rotated images the logits are empty.
+        Without rotated images the logits are empty. `of_features`: features [b, c] in place of images.
         """
+        if self.of_features:
+            return self.network.embed(x), x.new_empty(0, ROTATIONS)
         if len(self.rotated) == 0:
             return self.network(x), x.new_empty(0, ROTATIONS)
         turned = [torch.rot90(x[self.rotated], turns, (2, 3)) for turns in range(1, ROTATIONS)]
@@ -84,7 +92,7 @@ class Device:
     """
 
     accelerator: Accelerator
-    normalise: Callable[[torch.Tensor], torch.Tensor]
+    normalise: Normalise
     resident: ResidentImages | None
     replayed: bool
     replay: Replay | None = None
@@ -135,7 +143,16 @@ class Run:
     @property
     def modules(self) -> dict[str, nn.Module]:
         """What a checkpoint must hold."""
+        if self.data.bank is not None:  # the trunk is as it was
+            heads = {"network": self.network.embedding_head, "average": self.average.embedding_head}
+            return {**heads, "loss": self.loss}
         return {"network": self.network, "average": self.average, "loss": self.loss}
+
+    def features(self, views: torch.Tensor) -> torch.Tensor:
+        """Of views uint8 [m, S, S, 3], by the averaged weights: float32 [m, c]. Features stay as they are."""
+        if self.data.bank is not None:
+            return views
+        return self.average.features(self.device.normalise(views)).float()
 
 
 def start_run(
@@ -152,6 +169,8 @@ def start_run(
             f"{processes} processes",
             "choose train.clusters_per_batch and train.rotation_images that they divide",
         )
+    if params.tuning == "head":  # what the rotation head learns would not reach the embedding
+        params = dataclasses.replace(params, rotation_weight=0.0)
     if params.rotation_weight == 0:
         network.rotation_head.requires_grad_(False)
     network.to(accelerator.device)
@@ -165,16 +184,22 @@ def start_run(
     optimiser = _optimiser(trainable, params, accelerator.device, replayed)
     if replayed:
         loss.compile()
-    rotated = params.rotation_images // processes if params.rotation_weight else 0
-    step_forward = StepForward(network, rotation_positions(batch // processes, rotated))
-    forward = _prepare(accelerator, step_forward.to(accelerator.device), replayed)
     mean, std = (torch.tensor(c, device=accelerator.device).view(3, 1, 1) for c in mean_std)
 
-    def normalise(views: torch.Tensor) -> torch.Tensor:
+    def normalised(views: torch.Tensor) -> torch.Tensor:
         return (views.permute(0, 3, 1, 2).float() - mean) / std
 
+    normalise: Normalise = normalised
+    if params.tuning == "head":
+        data, normalise = _with_features(network, data, params, normalise, accelerator, scratch), _as_they_are
+    rotated = params.rotation_images // processes if params.rotation_weight else 0
+    step_forward = StepForward(
+        network, rotation_positions(batch // processes, rotated), data.bank is not None
+    )
+    forward = _prepare(accelerator, step_forward.to(accelerator.device), replayed)
     average = copy.deepcopy(network).requires_grad_(False)
-    resident = upload(data.images, accelerator.device) if accelerator.device.type == "cuda" else None
+    kept_there = accelerator.device.type == "cuda" and data.bank is None
+    resident = upload(data.images, accelerator.device) if kept_there else None
     place = Device(accelerator, normalise, resident, replayed)
     run = Run(params, data, scratch, place, network, average, forward, loss, optimiser, clusters)
     restored = load_checkpoint(scratch, run.modules, optimiser)
@@ -183,6 +208,45 @@ def start_run(
         run.state.assignment = clustering["assignment"].numpy()
         run.state.step, run.state.rounds, run.state.best_round = state.step, state.rounds, state.best_round
     return run
+
+
+def _as_they_are(features: torch.Tensor) -> torch.Tensor:
+    return features
+
+
+def _with_features(
+    network: Network,
+    data: TrainingSet,
+    params: Train,
+    normalise: Normalise,
+    accelerator: Accelerator,
+    scratch: Path,
+) -> TrainingSet:
+    """`data` with the features of all views in place of the views."""
+
+    @torch.inference_mode()
+    def features(views: np.ndarray) -> torch.Tensor:
+        with accelerator.autocast():
+            return network.features(normalise(send(views, accelerator.device))).float().cpu()
+
+    def of_image(row: int) -> np.ndarray:
+        return views_of_image(data.images[row], data.views[row], params, row)
+
+    def of_held(row: int) -> np.ndarray:
+        return np.stack([data.held_views[row], data.held_strong_views[row]])
+
+    c, held = network.embedding_head.in_features, len(data.held_views)
+    bank = fill_bank(
+        scratch / "train", (len(data.images), RANDOM_VIEWS + 1, c), of_image, features, accelerator
+    )
+    kept = fill_bank(scratch / "held", (held, 2, c), of_held, features, accelerator)
+    return dataclasses.replace(
+        data,
+        views=OneView(bank, 0),
+        held_views=OneView(kept, 0),
+        held_strong_views=OneView(kept, 1),
+        bank=bank,
+    )
 
 
 def _optimiser(

@@ -82,6 +82,8 @@ def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[tor
     seed = [params.seed, step]
     device = run.device.accelerator.device
     labels = send(run.state.assignment[rows], device)
+    if run.data.bank is not None:
+        return send(run.data.bank.draw(rows, seed)[first : first + share], device), labels
     if run.device.resident is None:
         images = [run.data.images[int(row)] for row in mine]
         return send(random_views(images, params.input_px, variation, seed, first), device), labels

@@ -15,8 +15,9 @@ from torch import nn
 from udml.config import Train
 from udml.errors import UdmlError
 from udml.files import atomic_path, write_json
-from udml.learning.model.backbone import Backbone, create_backbone, freeze_blocks
+from udml.learning.model.backbone import Backbone, create_backbone
 from udml.learning.model.frozen_norm import fold_every_norm, fold_frozen_norms, is_folded
+from udml.learning.model.tuning import tune
 
 WEIGHTS_FILE = "model.safetensors"
 SPEC_FILE = "model.json"
@@ -31,6 +32,7 @@ class ModelSpec:
         mean, std: per channel on the 0..255 scale.
         store_short_side_px, data_version: of the prepared data it was trained on.
         protocol: how it was trained, in one line.
+        weights, weights_sha256: the file that the trunk began with, where one was named.
     """
 
     backbone: str
@@ -45,6 +47,8 @@ class ModelSpec:
     store_short_side_px: int
     data_version: str
     protocol: str
+    weights: str | None = None
+    weights_sha256: str = ""
 
 
 class Network(nn.Module):
@@ -80,10 +84,12 @@ class Network(nn.Module):
 def start_network(params: Train) -> tuple[Network, Backbone]:
     """The network that training begins with, the same for the same seed, and the backbone it is made of."""
     torch.manual_seed(params.seed)
-    backbone = create_backbone(params.backbone, params.pretrained)
-    fold_frozen_norms(backbone.trunk)
+    backbone = create_backbone(
+        params.backbone, params.pretrained, params.input_px, Path(params.weights) if params.weights else None
+    )
+    fold_frozen_norms(backbone.trunk, params.input_px)
     network = with_heads(backbone, params)
-    freeze_blocks(network.trunk, params.frozen_blocks)
+    tune(network.trunk, params)
     return network, backbone
 
 
@@ -123,7 +129,7 @@ def load(directory: Path) -> tuple[Network, ModelSpec]:
     """
     spec = read_spec(directory)
     weights = load_file(directory / WEIGHTS_FILE)
-    backbone = create_backbone(spec.backbone, pretrained=False)
+    backbone = create_backbone(spec.backbone, False, spec.input_px)
     if is_folded(weights):
         fold_every_norm(backbone.trunk)
     network = with_heads(backbone, spec)

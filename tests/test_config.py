@@ -64,6 +64,7 @@ def test_every_loss_has_its_settings(values: dict[str, Any]) -> None:
         ("train", "crop_share", 0, "must be above 0"),
         ("train", "device", "tpu", "must be one of auto, cpu, cuda, mps"),
         ("train", "head_start", "pcb", "did you mean pca"),
+        ("train", "tuning", "lore", "did you mean lora"),
         ("prepare", "test_share", -0.1, "must be between 0 and 1"),
         ("validate", "brightness_min", 250.0, "must be below brightness_max"),
         ("export", "opset", 17, "must be between 18 and 25"),
@@ -79,6 +80,18 @@ def test_bad_values_are_refused_by_name(
     with pytest.raises(UdmlError, match=f"{section}.{key}") as caught:
         parse_params(values)
     assert message in str(caught.value)
+
+
+def test_a_file_from_before_tuning_still_works(values: dict[str, Any]) -> None:
+    for key in ("tuning", "weights", "weights_licence"):
+        del values["train"][key]
+    assert parse_params(values) == load_params(ROOT / "params.yaml")
+
+
+def test_a_licence_without_a_file_of_weights_is_refused(values: dict[str, Any]) -> None:
+    values["train"]["weights_licence"] = "MIT"
+    with pytest.raises(UdmlError, match=r"train\.weights_licence.*names no file"):
+        parse_params(values)
 
 
 def test_contradicting_crop_areas_are_refused(values: dict[str, Any]) -> None:

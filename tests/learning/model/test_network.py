@@ -1,4 +1,5 @@
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,15 @@ def test_a_saved_network_loads_to_the_same_embeddings(tmp_path: Path) -> None:
     assert spec == SPEC
     assert torch.equal(loaded(x), network.eval()(x))
     assert torch.allclose(loaded(x).norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+def test_a_model_from_before_weights_could_be_a_file_loads(tmp_path: Path) -> None:
+    network = Network(create_backbone(OFFLINE_BACKBONE, False).trunk, 1280, 8, 4)
+    save(tmp_path, network.state_dict(), SPEC)
+    values = json.loads((tmp_path / "model.json").read_text())
+    del values["weights"], values["weights_sha256"]
+    (tmp_path / "model.json").write_text(json.dumps(values))
+    assert load(tmp_path)[1] == SPEC
 
 
 @pytest.mark.parametrize(("when_trained", "when_loaded"), [(1, 1), (1, 2), (2, 1), (2, 2)])

@@ -22,7 +22,7 @@ from udml.learning.views.training import Variation, prefetch, random_views
 from udml.progress import progress
 
 RANDOM_VIEWS = 4
-"""Training views of each image, beside its fixed one; `docs/backbones.md` has what more of them do."""
+"""Training views of each image, beside its fixed one."""
 
 PICTURES_AT_ONCE = 60
 _SEED = 7  # apart from the seeds of steps, which are shorter

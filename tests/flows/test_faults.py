@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 import signal
-import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,9 @@ from tests.flows.standin import (
     start_server,
 )
 from tests.pipeline import SMALL, run, write_pictures
+from udml.files import exclusive
 from udml.registry import store
-from udml.registry.lease import read_lease
+from udml.registry.lease import LOCK_FILE, read_lease
 
 pytestmark = pytest.mark.slow
 STAGES = ["prepare", "validate", "train", "export", "index", "evaluate"]
@@ -187,14 +188,8 @@ def test_clock_jump_past_the_lease(workspace: Path, api_url: str) -> None:
     """A second run takes the lease of one that is still at work; the first notices, and promotes nothing."""
     new_data(workspace, "second batch")
     with paused_retrain(workspace, api_url, "train") as (first, go_on):
-        taken = threading.Event()
-        clock = threading.Thread(target=keep_the_clock_wrong, args=(workspace / "models", taken))
-        clock.start()
-        try:
+        with suspended_holder(workspace / "models"):
             assert "Promoted: v2" in retrain(workspace, api_url)
-        finally:
-            taken.set()
-            clock.join()
         go_on()
         said, _ = first.communicate()
     assert first.returncode != 0, said
@@ -203,15 +198,19 @@ def test_clock_jump_past_the_lease(workspace: Path, api_url: str) -> None:
     assert_nothing_left(workspace)
 
 
-def keep_the_clock_wrong(models: Path, stop: threading.Event) -> None:
-    """Until the lease changes hands; the first holder's heartbeat would set it right again."""
-    first = read_lease(models)
-    while not stop.is_set():
+@contextmanager
+def suspended_holder(models: Path) -> Iterator[None]:
+    """An hour passes while the holder of the lease, whose heartbeats would set that right, is suspended."""
+    with exclusive(models / LOCK_FILE):  # which it must not keep locked
         record = read_lease(models)
-        if first is None or record is None or record.token != first.token:
-            return
+        assert record is not None
+        holder = int(record.name.split()[1])  # "process 123 on ..."
+        os.kill(holder, signal.SIGSTOP)
+    try:
         an_hour_passes(models)
-        time.sleep(0.1)
+        yield
+    finally:
+        os.kill(holder, signal.SIGCONT)
 
 
 def test_every_row_of_the_fault_table_names_a_test_that_exists() -> None:

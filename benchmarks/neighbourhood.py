@@ -24,14 +24,14 @@ import faiss
 import numpy as np
 
 from udml.collection.overlay import Overlay
-from udml.collection.refined import DEPTH, search_refined
+from udml.collection.refined import search_refined
 from udml.config import load_params
 from udml.evaluation.intervals import paired_bootstrap
 from udml.model_card import ModelCard
 from udml.search.build import build, write_index
 from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
 from udml.search.items import IndexedItem
-from udml.search.neighbourhood import mix, mix_all, neighbour_graph
+from udml.search.neighbourhood import DEPTH, mix, mix_all, neighbour_graph, without_copies
 
 SIZES = (2, 3, 6, 10, 30, 70)
 FIXED = (3, 5, 10)
@@ -120,7 +120,7 @@ def _fixed_order(gallery: np.ndarray, queries: np.ndarray, order: np.ndarray, k:
     """Whole rankings by DBA and alpha-QE with k neighbours, in one round."""
     base = faiss.IndexFlatIP(gallery.shape[1])
     base.add(gallery)
-    positions, similarity = neighbour_graph(base, gallery, len(gallery), None)
+    positions, similarity = without_copies(*neighbour_graph(base, gallery, len(gallery), None), gallery)
     mixtures = np.empty_like(gallery)
     mix_all(gallery, positions[:, :k], similarity[:, :k], mixtures)
     near = order[:, :k]

@@ -14,7 +14,8 @@ class ModelCard:
 
     Attributes:
         model_version: 16 hex digits that identify the weights and the preprocessing.
-        kind: "trained" for the embedding, "frozen" for the pretrained backbone it is compared with.
+        kind: "trained" for the embedding; "frozen" for the pretrained backbone that it is compared with,
+            "whitened" for the same with the variances of its features evened out.
         backbone: timm or torchvision name.
         embedding_dim: length of an output vector.
         input_px: side of the square the network sees, after crop and resize inside the graph.

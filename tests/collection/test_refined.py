@@ -20,7 +20,8 @@ DIM, THINGS, OF_EACH, MODEL = 32, 20, 5, "m" * 16
 
 
 def vector(data: bytes) -> np.ndarray:
-    """Files named after the same thing lie near each other."""
+    """Files named after the same thing lie near each other; what stands behind a ~ tells copies apart."""
+    data = data.split(b"~")[0]
     thing = np.random.default_rng(int(data.split(b"-")[0])).standard_normal(DIM)
     noise = np.random.default_rng(list(hashlib.sha256(data).digest()[:8])).standard_normal(DIM)
     made = (thing + 0.5 * noise).astype(np.float32)
@@ -136,6 +137,32 @@ def test_an_index_from_before_there_were_mixtures_is_searched_plainly(base):
     write_json(base / INFO_FILE, {k: v for k, v in info.items() if not k.startswith("mixed")})
     collection = opened(base)
     np.testing.assert_array_equal(collection.search(QUERIES, 8)[1], collection.search_refined(QUERIES, 8)[1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_in_which_images_came_does_not_matter(tmp_path, base, seed):
+    rng = np.random.default_rng(seed)
+    write(tmp_path / "other", [NAMES[place] for place in rng.permutation(len(NAMES))])
+    one, other = (opened(path).search_refined(QUERIES, len(NAMES)) for path in (base, tmp_path / "other"))
+    np.testing.assert_array_equal(one[1], other[1])
+    np.testing.assert_allclose(one[0], other[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_burst_counts_once_for_a_query_and_for_an_added_image(tmp_path, base, seed):
+    """However many copies of its neighbour lie there, an image is mixed as if there were one."""
+    rng = np.random.default_rng(seed)
+    thing = int(rng.integers(THINGS))
+    write(tmp_path / "bursts", [*NAMES, *(f"{thing}-0~{copy}" for copy in range(int(rng.integers(1, 12))))])
+    one, other = (opened(path) for path in (base, tmp_path / "bursts"))
+    for collection in (one, other):
+        collection.add([NewFile(name(thing, "new"), name(thing, "new").encode())])
+    np.testing.assert_allclose(one.refresh().mixed, other.refresh().mixed, atol=2e-3)
+    found = [
+        [i for i in ids[thing].tolist() if i in {image_id(n) for n in NAMES}]
+        for ids in (c.search_refined(QUERIES, 20)[1] for c in (one, other))
+    ]
+    assert found[0][:8] == found[1][:8]
 
 
 @pytest.mark.parametrize("names", [["1-0"], ["1-0", "2-0"]])

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,8 @@ from tests.fixtures.fakes import fake_card
 from tests.fixtures.vectors import unit
 from udml.config import Evaluate
 from udml.errors import UdmlError
-from udml.evaluation.scoring import EvaluationSet, ModelVectors, compare_models, nearest, view_sources
+from udml.evaluation.protocols import EvaluationSet
+from udml.evaluation.scoring import ModelVectors, compare_models, nearest, view_sources
 
 PARAMS = Evaluate(recall_at=(1, 2), bootstrap_samples=100, memory_budget_mib=1, report_queries=4, seed=0)
 N, CLASSES, DIM = 60, 6, 16
@@ -32,10 +34,11 @@ def vectors(kind, noise, shown, seed=1):
     return ModelVectors(replace(fake_card(kind), embedding_dim=DIM), images, views)
 
 
-def compare(test, trained_noise=0.1, frozen_noise=0.6):
+def compare(test, trained_noise=0.1, frozen_noise=0.6, whitened_noise=None, refined=False):
     shown = view_sources(test.groups, 0)
-    trained, frozen = vectors("trained", trained_noise, shown), vectors("frozen", frozen_noise, shown)
-    return compare_models(test, shown, trained, frozen, PARAMS)
+    noises = {"trained": trained_noise, "frozen": frozen_noise, "whitened": whitened_noise}
+    models = [vectors(kind, noise, shown) for kind, noise in noises.items() if noise is not None]
+    return compare_models(test, shown, models, PARAMS, refined)
 
 
 def test_with_labels_the_better_model_is_better_everywhere():
@@ -93,7 +96,7 @@ def test_duplicates_make_the_lenient_protocol_easier():
     shown = view_sources(groups, 0)
     assert (shown % 2 == 0).all()
     model = ModelVectors(fake_card(), images, images[shown])
-    evaluation = compare_models(images_of(labels, groups), shown, model, model, PARAMS)
+    evaluation = compare_models(images_of(labels, groups), shown, [model, model], PARAMS)
     scores = evaluation.trained.scores
     assert scores["leave_one_out_duplicates"].estimates["recall_at_1"].value == 1.0
     assert scores["leave_one_out"].estimates["recall_at_1"].value < 0.6
@@ -163,7 +166,7 @@ def test_a_collapsed_model_is_refused_by_name():
     good = vectors("trained", 0.1, shown)
     flat = ModelVectors(fake_card("frozen"), np.tile(good.images[:1], (N, 1)), good.views)
     with pytest.raises(UdmlError, match="frozen model have collapsed"):
-        compare_models(test, shown, good, flat, PARAMS)
+        compare_models(test, shown, [good, flat], PARAMS)
 
 
 def test_one_test_image_is_too_few():
@@ -173,4 +176,39 @@ def test_one_test_image_is_too_few():
     )
     model = vectors("trained", 0.1, np.arange(1))
     with pytest.raises(UdmlError, match="too few"):
-        compare_models(single, np.arange(1), model, model, PARAMS)
+        compare_models(single, np.arange(1), [model, model], PARAMS)
+
+
+def test_what_training_has_to_beat_is_the_whitened_backbone_where_there_is_one():
+    evaluation = compare(images_of(), whitened_noise=0.3)
+    baseline = evaluation.whitened.scores["leave_one_out"].estimates["map_at_r"].value
+    trained = evaluation.trained.scores["leave_one_out"].estimates["map_at_r"].value
+    assert evaluation.baseline is evaluation.whitened
+    assert evaluation.differences["leave_one_out"]["map_at_r"].value == pytest.approx(trained - baseline)
+    assert compare(images_of()).baseline.card.kind == "frozen"
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["alone", "split"])
+def test_search_by_neighbourhoods_is_scored_beside_plain_search_of_every_model(split):
+    roles = np.where(np.arange(N) < 20, "query", "gallery") if split else np.full(N, "both")
+    evaluation = compare(images_of(roles=roles), 0.2, 0.25, 0.22, refined=True)
+    refined = ["leave_one_out_neighbourhoods", *(["query_gallery_neighbourhoods"] if split else [])]
+    for model in (evaluation.trained, evaluation.whitened, evaluation.frozen):
+        assert [name for name in model.scores if "neighbourhoods" in name] == refined
+        for name in refined:
+            plain, mixed = model.scores[name.removesuffix("_neighbourhoods")], model.scores[name]
+            assert mixed.estimates["map_at_r"].value > plain.estimates["map_at_r"].value
+            assert mixed.estimates["recall_at_1"].value == plain.estimates["recall_at_1"].value
+            assert re.search("by neighbourhoods, [123] mixed: ", mixed.protocol)
+    gain = evaluation.differences["refinement"]["map_at_r"]
+    assert gain.low > 0
+    assert gain.value == pytest.approx(
+        evaluation.trained.scores[refined[0]].estimates["map_at_r"].value
+        - evaluation.trained.scores["leave_one_out"].estimates["map_at_r"].value
+    )
+
+
+def test_without_labels_neighbourhoods_are_known_all_the_same():
+    evaluation = compare(images_of(labels=np.full(N, -1)), refined=True)
+    assert evaluation.trained.neighbourhoods is not None
+    assert "refinement" not in evaluation.differences

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -190,3 +191,26 @@ def test_the_same_inputs_give_the_same_page(workspace):
     picture = (index.parent / "map.webp").read_bytes()
     assert written(parts)[1] == first
     assert (index.parent / "map.webp").read_bytes() == picture
+
+
+def test_the_first_table_goes_from_the_frozen_backbone_to_the_search_that_ships(workspace):
+    evaluation, *_ = parts = workspace()
+    _, text = written(parts)
+    table = text.split('aria-label="What each step is worth"')[1].split("</table>")[0]
+    steps = re.findall(r'<th scope="row">([^<]+)<', table)
+    assert steps == ["Frozen backbone", "Whitened", "Trained", "By neighbourhoods"]
+    value = evaluation.trained.scores["leave_one_out_neighbourhoods"].estimates["map_at_r"].value
+    assert f"{100 * value:.1f}" in table.split("By neighbourhoods")[1]
+    assert table.count("delta") == 6  # three figures of the two rows that are compared with the one above
+    old = replace(evaluation, whitened=None)
+    _, text = written((old, *parts[1:]))
+    assert "Whitened<" not in text
+    assert "the frozen backbone for" in text
+
+
+def test_pictures_of_queries_show_both_orders_where_they_differ(workspace):
+    evaluation, *_ = parts = workspace(report_queries=TEST)
+    _, text = written(parts)
+    assert "By similarity alone:" in text
+    plain = replace(evaluation, trained=replace(evaluation.trained, neighbourhoods=None))
+    assert "By similarity alone:" not in written((plain, *parts[1:]))[1]

@@ -67,11 +67,11 @@ def test_plain_numbers_are_not_shown_as_per_cent():
 
 def test_the_headline_says_what_was_won():
     best = measure(Estimate(0.891, 0, 1), Estimate(0.941, 0, 1))
-    assert headline_html(2640, best, labelled=True) == (
+    assert headline_html(2640, best, True, "the frozen backbone") == (
         "Trained on 2,640 unlabelled images, the embedding finds the right class first for "
         f"<b>94.1{NARROW_SPACE}%</b> of the queries; the frozen backbone for 89.1{NARROW_SPACE}%."
     )
-    assert "class" not in headline_html(5, best, labelled=False)
+    assert "class" not in headline_html(5, best, False, "the frozen backbone")
 
 
 def test_show_rounds_to_a_tenth_of_a_per_cent():

@@ -9,10 +9,7 @@ import numpy as np
 
 from udml.collection.overlay import Overlay, search_overlaid
 from udml.search.gallery import GalleryIndex, positions_of
-from udml.search.neighbourhood import COPY, mix, refined_order
-
-DEPTH = 100  # candidates that are put in order; further ones stay in plain order
-_SPARE = 8  # places for copies among the nearest
+from udml.search.neighbourhood import COPY, DEPTH, NEIGHBOURS, distinct, mix, refined_order
 
 
 def search_refined(
@@ -47,10 +44,13 @@ def _order(
     ids: np.ndarray,
     lowest: float,
 ) -> np.ndarray:
-    copies = int((similarity > COPY).sum())
-    first = ids[copies : copies + index.info.mixed_neighbours]
-    mixtures = _rows_of(index, overlay, ids, mixed=True)
-    return refined_order(query, similarity, mixtures, _rows_of(index, overlay, first, mixed=False), lowest)
+    near = slice(None, NEIGHBOURS)
+    nearest = _rows_of(index, overlay, ids[near], mixed=False)
+    kept = distinct((similarity[near] <= COPY)[None], nearest[None])[0]
+    first = nearest[kept][: index.info.mixed_neighbours]
+    weights = similarity[near][kept][: index.info.mixed_neighbours]
+    score = _rows_of(index, overlay, ids, mixed=True) @ mix(query[None], weights[None], first[None])[0]
+    return refined_order(similarity, score, lowest)
 
 
 def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray) -> np.ndarray:
@@ -58,12 +58,13 @@ def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray
     k = index.info.mixed_neighbours
     if index.mixed is None or len(vectors) == 0 or not _images(index, overlay):
         return vectors
-    similarity, ids = search_overlaid(index, overlay, vectors, k + _SPARE)
+    similarity, ids = search_overlaid(index, overlay, vectors, NEIGHBOURS)
     mixed = np.empty_like(vectors)
     for row, vector in enumerate(vectors):
-        others = similarity[row] <= COPY
-        nearest = _rows_of(index, overlay, ids[row, others][:k], mixed=True)
-        mixed[row] = mix(vector[None], similarity[row, others][:k][None], nearest[None])[0]
+        plain = _rows_of(index, overlay, ids[row], mixed=False)
+        kept = np.flatnonzero(distinct((similarity[row] <= COPY)[None], plain[None])[0])[:k]
+        nearest = _rows_of(index, overlay, ids[row, kept], mixed=True)
+        mixed[row] = mix(vector[None], similarity[row, kept][None], nearest[None])[0]
     return mixed
 
 

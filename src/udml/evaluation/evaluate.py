@@ -11,40 +11,44 @@ from udml.config import Params
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.evaluation.files import write_metrics, write_plots
+from udml.evaluation.protocols import EvaluationSet
 from udml.evaluation.results import Evaluation
-from udml.evaluation.scoring import EvaluationSet, ModelVectors, compare_models, view_sources
+from udml.evaluation.scoring import ModelVectors, compare_models, view_sources
 from udml.files import fingerprint, read_json, scratch_directory, sha256_file
 from udml.learning.views.strong import strong_view
 from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
 from udml.search.gallery import GalleryIndex, open_index, vectors_of
 
 _FROZEN_FILE = "frozen.onnx"
+_WHITENED_FILE = "whitened.onnx"
 
 
 def evaluate(params: Params) -> Evaluation:
     """Score the shipped model beside the frozen backbone; write metrics.json and the data of the plots.
 
     The trained model's vectors are read from the index that ships, the frozen backbone's are made by
-    `frozen.onnx`; both see the same decoded pixels. Paths are those of `udml.paths`, relative to the
-    working directory.
+    `frozen.onnx` and, whitened, by `whitened.onnx`; all see the same decoded pixels. Paths are those of
+    `udml.paths`, relative to the working directory.
 
     Raises:
         UdmlError: if an earlier stage's output is missing or out of date, or the embeddings are not
             fit to be scored.
     """
-    evaluation = compare_with(paths.EXPORTED / _FROZEN_FILE, params)
+    whitened = paths.EXPORTED / _WHITENED_FILE
+    evaluation = compare_with(paths.EXPORTED / _FROZEN_FILE, params, whitened if whitened.exists() else None)
     write_metrics(paths.METRICS, evaluation)
     write_plots(paths.PLOTS, evaluation)
     return evaluation
 
 
-def compare_with(other_model: Path, params: Params) -> Evaluation:
+def compare_with(other_model: Path, params: Params, whitened: Path | None = None) -> Evaluation:
     """Score the shipped model beside another one, both on the workspace's test images.
 
     Args:
         other_model: an ONNX file that `udml export` wrote, here or elsewhere. It sees the pixels of this
             workspace's store, whatever size it was trained with.
         params: the settings.
+        whitened: the frozen backbone, whitened; None if it is not to be scored.
 
     Returns:
         An evaluation whose `frozen` is the other model.
@@ -56,17 +60,22 @@ def compare_with(other_model: Path, params: Params) -> Evaluation:
     store = open_store(paths.PREPARED, catalog)
     test = read_test_set(catalog, read_json(paths.PREPARED / SUMMARY_FILE)["data_version"])
     shipped = Embedder(paths.MODEL)
-    other = Embedder(other_model)
     index = open_index(paths.INDEXED, shipped.card)
     _require_same_data(index, test)
     shown = view_sources(test.groups, params.evaluate.seed)
     views = _views(store, test.rows[shown], params.evaluate.seed)
     image_ids = catalog["image_id"].to_numpy()[test.rows]
-    trained_vectors = ModelVectors(shipped.card, vectors_of(index, image_ids), shipped.embed(views))
-    other_images, scratch = _embed_other(other_model, other, store, test.rows)
-    other_vectors = ModelVectors(other.card, other_images, other.embed(views))
-    evaluation = compare_models(test, shown, trained_vectors, other_vectors, params.evaluate)
-    shutil.rmtree(scratch)
+    models = [ModelVectors(shipped.card, vectors_of(index, image_ids), shipped.embed(views))]
+    scratches = []
+    for path in (other_model, *([whitened] if whitened else [])):
+        embedder = Embedder(path)
+        images, scratch = _embed_other(path, embedder, store, test.rows)
+        models.append(ModelVectors(embedder.card, images, embedder.embed(views)))
+        scratches.append(scratch)
+    refined = index.mixed is not None
+    evaluation = compare_models(test, shown, models, params.evaluate, refined)
+    for scratch in scratches:
+        shutil.rmtree(scratch)
     return evaluation
 
 

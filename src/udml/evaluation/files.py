@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from udml.evaluation.intervals import Estimate
-from udml.evaluation.results import Evaluation, ModelEvaluation
+from udml.evaluation.results import LEAVE_ONE_OUT, LEAVE_ONE_OUT_REFINED, Evaluation, ModelEvaluation
 from udml.files import atomic_path, write_json
 
 RECALL_PLOT = "recall_at_k.csv"
@@ -22,29 +22,42 @@ _TITLES = {
     "found_again_mrr": "Found again, MRR",
     "effective_rank": "Effective rank",
 }
+# of the printed table
+_COLUMNS = {"frozen": "frozen backbone", "whitened": "frozen, whitened", "trained": "trained"}
+_BY_NEIGHBOURHOODS = "trained, by neighbourhoods"
 
 
 def write_metrics(path: Path, evaluation: Evaluation) -> None:
     """Write metrics.json for `dvc metrics show` and `diff`.
 
-    Keys: `trained`, `frozen`: protocol -> metric, and `protocol`, the words for it; `difference`
-    (trained - frozen, with the ends of its paired interval) and `ratio` (trained / frozen), both of the
-    main protocol: leave_one_out, or label_free where there are no labels.
+    Keys: `trained`, `whitened`, `frozen`: protocol -> metric, and `protocol`, the words for it;
+    `difference` (trained - baseline, with the ends of its paired interval) of each protocol that has one,
+    and `ratio` (trained / baseline) of the main protocol: leave_one_out, or label_free where there are no
+    labels. The baseline is the frozen backbone, whitened.
     """
     main = main_protocol(evaluation)
-    frozen, trained = _estimates(evaluation.frozen)[main], _estimates(evaluation.trained)[main]
-    difference = {
-        f"{name}{end}": value
-        for name, one in evaluation.differences[main].items()
-        for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+    baseline, trained = _estimates(evaluation.baseline)[main], _estimates(evaluation.trained)[main]
+    differences = {
+        protocol: {
+            f"{name}{end}": value
+            for name, one in found.items()
+            for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+        }
+        for protocol, found in evaluation.differences.items()
     }
     ratio = {
-        name: trained[name].value / frozen[name].value
+        name: trained[name].value / baseline[name].value
         for name in evaluation.differences[main]
-        if frozen[name].value > 0
+        if baseline[name].value > 0
     }
-    models = {"trained": _numbers(evaluation.trained), "frozen": _numbers(evaluation.frozen)}
-    write_json(path, models | {"difference": difference, "ratio": ratio})
+    models = {name: _numbers(model) for name, model in models_of(evaluation).items()}
+    write_json(path, models | {"difference": differences, "ratio": ratio})
+
+
+def models_of(evaluation: Evaluation) -> dict[str, ModelEvaluation]:
+    """The models by name, the one that ships first."""
+    whitened = {"whitened": evaluation.whitened} if evaluation.whitened else {}
+    return {"trained": evaluation.trained, **whitened, "frozen": evaluation.frozen}
 
 
 def main_protocol(evaluation: Evaluation) -> str:
@@ -77,21 +90,21 @@ def _numbers(model: ModelEvaluation) -> dict[str, dict[str, Any]]:
 
 
 def write_plots(directory: Path, evaluation: Evaluation) -> None:
-    """Write recall_at_k.csv (k, frozen, trained of the main protocol) and scores.csv (every number).
+    """Write recall_at_k.csv (k and each model, of the main protocol) and scores.csv (every number).
 
     Without labels the first has its header only.
     """
     main = main_protocol(evaluation)
-    frozen, trained = _estimates(evaluation.frozen)[main], _estimates(evaluation.trained)[main]
-    recalls = [name for name in trained if name.startswith(_RECALL)]
-    rows = [(name.removeprefix(_RECALL), frozen[name].value, trained[name].value) for name in recalls]
-    _write_csv(directory / RECALL_PLOT, ("k", "frozen", "trained"), rows)
+    found = {name: _estimates(model)[main] for name, model in reversed(models_of(evaluation).items())}
+    recalls = [name for name in found["trained"] if name.startswith(_RECALL)]
+    rows = [(name.removeprefix(_RECALL), *(one[name].value for one in found.values())) for name in recalls]
+    _write_csv(directory / RECALL_PLOT, ("k", *found), rows)
     columns = ("model", "protocol", "metric", "value", "low", "high", "words")
     _write_csv(directory / SCORES_PLOT, columns, _long_rows(evaluation))
 
 
 def _long_rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
-    for kind, model in (("frozen", evaluation.frozen), ("trained", evaluation.trained)):
+    for kind, model in reversed(models_of(evaluation).items()):
         words = _words(model)
         for protocol, found in _estimates(model).items():
             for name, one in found.items():
@@ -107,20 +120,24 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def summary_table(evaluation: Evaluation) -> str:
-    """The result as text: frozen backbone and trained embedding, with 95 % intervals, and how."""
+    """The result as text: every model and way of searching, with 95 % intervals, and how."""
     main = main_protocol(evaluation)
-    frozen, trained = _estimates(evaluation.frozen), _estimates(evaluation.trained)
+    models = {_COLUMNS[name]: _estimates(one) for name, one in reversed(models_of(evaluation).items())}
     shown = [
         (protocol, name)
         for protocol in dict.fromkeys((main, "clustering", "label_free"))
-        for name in trained.get(protocol, {})
+        for name in models[_COLUMNS["trained"]].get(protocol, {})
         if name in _TITLES or name.startswith(_RECALL)
     ]
-    rows = [("", "frozen backbone", "trained")]
+    refined = models[_COLUMNS["trained"]].get(LEAVE_ONE_OUT_REFINED, {}) if main == LEAVE_ONE_OUT else {}
+    rows = [("", *models, *([_BY_NEIGHBOURHOODS] if refined else []))]
     for protocol, name in shown:
         title = _TITLES.get(name) or f"Recall@{name.removeprefix(_RECALL)}"
-        rows.append((title, _shown(name, frozen[protocol][name]), _shown(name, trained[protocol][name])))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        cells = [_shown(name, found[protocol][name]) for found in models.values()]
+        if refined:
+            cells.append(_shown(name, refined[name]) if protocol == main else "")
+        rows.append((title, *cells))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "-" * max(len(line) for line in lines))
     words = [_words(evaluation.trained)[name] for name in dict.fromkeys((main, "label_free"))]

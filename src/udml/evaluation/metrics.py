@@ -9,7 +9,7 @@ class unless it is less similar by more than `TIE`. So a model that maps everyth
 scores what it deserves.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from udml.machine import usable_cores
 # A matrix product sums in an order that depends on where a row lies in a block, so the similarities
 # of two identical vectors may differ by some 1e-7. Differences of at most this count as ties.
 TIE = 1e-6
+# A query, its similarities to the gallery and the rows it ignores in; what to rank the gallery by out.
+Refine = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 _LENGTH_TOLERANCE = 1e-3
 _CHECKED_AT_ONCE = 4096
 _MIN_CHUNK_ROWS = 16
@@ -63,6 +65,7 @@ def score_queries(
     recall_at: Sequence[int],
     mask_groups: bool,
     memory_budget_bytes: int,
+    refine: Refine | None = None,
 ) -> QueryScores:
     """Recall@K, MAP@R and R-precision of every query; exact.
 
@@ -79,6 +82,7 @@ def score_queries(
             miss, and R counts only the rest. Otherwise they count like any other.
         memory_budget_bytes: for what is held beside the arguments; at least 16 rows of m float32
             values are held whatever it says.
+        refine: what to rank a query's gallery by instead of its similarities; None to rank by these.
 
     Raises:
         UdmlError: if the embeddings are not finite, not of unit length, or all the same.
@@ -91,8 +95,10 @@ def score_queries(
     def score(query: int, similarity: np.ndarray) -> list[float] | None:
         own = own_row[query : query + 1]
         ignored = np.union1d(own, copies.of(queries.groups[query])) if mask_groups else own
-        same_class = matches.of(queries.labels[query])
-        ranks = match_ranks(similarity, same_class, ignored[ignored >= 0], max(recall_at))
+        ignored = ignored[ignored >= 0]
+        if refine is not None:
+            similarity = refine(queries.embeddings[query], similarity, ignored)
+        ranks = match_ranks(similarity, matches.of(queries.labels[query]), ignored, max(recall_at))
         return _figures(ranks, recall_at) if len(ranks) else None
 
     def score_some(numbers: np.ndarray, similarity: np.ndarray) -> list[list[float] | None]:
@@ -119,7 +125,7 @@ def match_ranks(
     """Ranks of a query's matches, counted from 1, ties against them.
 
     Args:
-        similarity: float32 [m]; overwritten.
+        similarity: float [m], or what else to rank by; overwritten.
         matches: int, gallery rows of the query's class.
         ignored: int, gallery rows that count neither way, themselves matches or not.
         at_least: ranks up to max(at_least, R) are exact, later ones are merely beyond that.

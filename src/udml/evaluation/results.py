@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from udml.evaluation.intervals import Estimate
+from udml.evaluation.neighbourhoods import Neighbourhoods
 from udml.model_card import ModelCard
 
 # Names of the protocols that need labels, in the order they are reported. The first is the main one.
@@ -16,6 +17,10 @@ LEAVE_ONE_OUT = "leave_one_out"
 LEAVE_ONE_OUT_DUPLICATES = "leave_one_out_duplicates"  # copies of the query count as hits
 QUERY_GALLERY = "query_gallery"  # only where the data names query and gallery images
 QUERY_GALLERY_DUPLICATES = "query_gallery_duplicates"
+# The same queries and galleries as the first and third, searched by neighbourhoods.
+LEAVE_ONE_OUT_REFINED = "leave_one_out_neighbourhoods"
+QUERY_GALLERY_REFINED = "query_gallery_neighbourhoods"
+REFINEMENT = "refinement"  # of the trained model: by neighbourhoods, less by similarity alone
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class ModelEvaluation:
         neighbours: int64 [n, k] catalogue rows of each test image's nearest test images, nearest
             first, itself left out, duplicates left in; k is at most 10.
         similarities: float32 [n, k] cosines of the neighbours.
+        neighbourhoods: of the n images, where the search that ships knows them.
     """
 
     card: ModelCard
@@ -68,19 +74,25 @@ class ModelEvaluation:
     found_again: np.ndarray
     neighbours: np.ndarray
     similarities: np.ndarray
+    neighbourhoods: Neighbourhoods | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Trained embedding and frozen backbone on the same test images.
 
+    What training has to beat is the frozen backbone, whitened: that costs seconds and no training.
+
     Attributes:
         rows: int64 [n] catalogue rows of the test images, ascending.
         labels: int64 [n] class codes, -1 for no label.
         class_names: name of each code.
-        trained, frozen: the two models.
-        differences: protocol name -> metric -> trained minus frozen with its paired 95 % interval;
-            "label_free" holds those of "found_again_at_1" and "found_again_mrr".
+        trained, frozen: the two models; or two that are to be compared.
+        whitened: the frozen backbone with the variances of its features evened out, the head that
+            training began with; None where there is none.
+        differences: protocol name -> metric -> trained minus `baseline` with its paired 95 % interval;
+            "label_free" holds those of "found_again_at_1" and "found_again_mrr"; REFINEMENT, where the
+            index is searched by neighbourhoods, what that adds to leave-one-out with the trained model.
     """
 
     rows: np.ndarray
@@ -88,7 +100,13 @@ class Evaluation:
     class_names: tuple[str, ...]
     trained: ModelEvaluation
     frozen: ModelEvaluation
+    whitened: ModelEvaluation | None
     differences: Mapping[str, Mapping[str, Estimate]]
+
+    @property
+    def baseline(self) -> ModelEvaluation:
+        """What the trained model has to beat: the frozen backbone, whitened if it was."""
+        return self.whitened or self.frozen
 
     @property
     def labelled(self) -> bool:

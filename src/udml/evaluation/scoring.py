@@ -1,9 +1,9 @@
-"""Two models' embeddings of the same test images in, an `Evaluation` out. No files.
+"""Models' embeddings of the same test images in, an `Evaluation` out. No files.
 
 Shapes: n test images in catalogue order, v strong views of some of them, d embedding length.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import faiss
@@ -15,11 +15,15 @@ from udml.evaluation.agreement import clustering_scores
 from udml.evaluation.intervals import Estimate, bootstrap, paired_bootstrap
 from udml.evaluation.labelfree import augmentation_ranks, effective_rank, hubness, spread
 from udml.evaluation.metrics import Embedded, require_sound, score_queries
+from udml.evaluation.neighbourhoods import know_neighbourhoods, refine_with
+from udml.evaluation.protocols import EvaluationSet, Protocol, protocols_of
 from udml.evaluation.results import (
     LEAVE_ONE_OUT,
     LEAVE_ONE_OUT_DUPLICATES,
+    LEAVE_ONE_OUT_REFINED,
     QUERY_GALLERY,
     QUERY_GALLERY_DUPLICATES,
+    REFINEMENT,
     Evaluation,
     ModelEvaluation,
     Scores,
@@ -30,27 +34,6 @@ NEIGHBOURS = 10
 MAX_VIEWS = 1000
 _RANK_IMAGES = 10_000  # effective rank and spread of more hardly differ
 _MIB = 2**20
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """What is known of the test images.
-
-    Attributes:
-        rows: int64 [n], catalogue rows, ascending.
-        labels: int64 [n], class codes, -1 for no label.
-        class_names: name of each code.
-        groups: int64 [n]; images of one group are duplicates of each other.
-        roles: str [n], "both", "query" or "gallery".
-        data_version: of the data they are from.
-    """
-
-    rows: np.ndarray
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-    groups: np.ndarray
-    roles: np.ndarray
-    data_version: str
 
 
 @dataclass(frozen=True)
@@ -68,17 +51,6 @@ class ModelVectors:
     views: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Protocol:
-    """Who asks whom: positions among the test images, and the words for it."""
-
-    name: str
-    words: str
-    queries: np.ndarray
-    gallery: np.ndarray
-    mask_groups: bool
-
-
 def view_sources(groups: np.ndarray, seed: int) -> np.ndarray:
     """Which test images are shown as strong views: at most 1,000, drawn at random, ascending positions.
 
@@ -92,18 +64,19 @@ def view_sources(groups: np.ndarray, seed: int) -> np.ndarray:
 def compare_models(
     test: EvaluationSet,
     shown: np.ndarray,
-    trained: ModelVectors,
-    frozen: ModelVectors,
+    models: Sequence[ModelVectors],
     params: config.Evaluate,
+    refined: bool = False,
 ) -> Evaluation:
-    """Score two models on the same images, with and without labels as there are.
+    """Score models on the same images, with and without labels as there are.
 
     Args:
         test: the n images.
         shown: int64 [v], positions of the images that the views show, from `view_sources`.
-        trained: vectors of the embedding that ships.
-        frozen: vectors of the pretrained backbone.
+        models: vectors of the embedding that ships, of the pretrained backbone, and of the same whitened
+            if there is that.
         params: Ks, bootstrap samples, memory and seed.
+        refined: score search by neighbourhoods too.
 
     Raises:
         UdmlError: if there are fewer than two test images, or a model's embeddings are not finite, not
@@ -113,38 +86,20 @@ def compare_models(
         raise UdmlError(
             f"{len(test.rows)} test images are too few to search among", "raise prepare.test_share"
         )
-    protocols = _protocols(test)
-    one = _evaluate_model(test, shown, trained, protocols, params)
-    other = _evaluate_model(test, shown, frozen, protocols, params)
-    return Evaluation(test.rows, test.labels, test.class_names, one, other, _differences(one, other, params))
-
-
-def _protocols(test: EvaluationSet) -> list[_Protocol]:
-    """Those that the labels and roles allow; images without a label neither ask nor are asked."""
-    labelled = test.labels >= 0
-    everyone = np.flatnonzero(labelled)
-    asking = np.flatnonzero(labelled & (test.roles != "gallery"))
-    asked = np.flatnonzero(labelled & (test.roles != "query"))
-    classes = len(np.unique(test.labels[everyone]))
-    found = []
-    for masked, names in (
-        (True, (LEAVE_ONE_OUT, QUERY_GALLERY)),
-        (False, (LEAVE_ONE_OUT_DUPLICATES, QUERY_GALLERY_DUPLICATES)),
-    ):
-        copies = f"{classes:,} classes, duplicates {'ignored' if masked else 'counted'}, ties count as misses"
-        words = f"leave-one-out over {len(everyone):,} test images, {copies}"
-        found.append(_Protocol(names[0], words, everyone, everyone, masked))
-        if len(asking) and len(asked) and (len(asking) < len(everyone) or len(asked) < len(everyone)):
-            words = f"{len(asking):,} query images in a gallery of {len(asked):,}, {copies}"
-            found.append(_Protocol(names[1], words, asking, asked, masked))
-    return found if len(everyone) else []
+    protocols = protocols_of(test, refined)
+    trained, frozen, *more = (_evaluate_model(test, shown, model, protocols, params) for model in models)
+    if refined:
+        trained = replace(trained, neighbourhoods=know_neighbourhoods(trained.embeddings))
+    differences = _differences(trained, more[0] if more else frozen, params)
+    labels = test.rows, test.labels, test.class_names
+    return Evaluation(*labels, trained, frozen, more[0] if more else None, differences)
 
 
 def _evaluate_model(
     test: EvaluationSet,
     shown: np.ndarray,
     model: ModelVectors,
-    protocols: list[_Protocol],
+    protocols: list[Protocol],
     params: config.Evaluate,
 ) -> ModelEvaluation:
     require_sound(model.images, f"the embeddings of the {model.card.kind} model")
@@ -178,7 +133,7 @@ def _evaluate_model(
 def _all_scores(
     test: EvaluationSet,
     embeddings: np.ndarray,
-    protocols: list[_Protocol],
+    protocols: list[Protocol],
     origin: str,
     params: config.Evaluate,
 ) -> dict[str, Scores]:
@@ -195,18 +150,20 @@ def _all_scores(
             found = _scores(test, embeddings, protocol, params)
         if len(found.query):
             left_out = f", {found.without_match:,} without a match left out" if found.without_match else ""
-            scores[protocol.name] = replace(found, protocol=f"{protocol.words}{left_out}; {origin}")
+            how = f"; {found.protocol}" if protocol.refined else ""
+            scores[protocol.name] = replace(found, protocol=f"{protocol.words}{left_out}{how}; {origin}")
     return scores
 
 
 def _scores(
-    test: EvaluationSet, embeddings: np.ndarray, protocol: _Protocol, params: config.Evaluate
+    test: EvaluationSet, embeddings: np.ndarray, protocol: Protocol, params: config.Evaluate
 ) -> Scores:
     def part(positions: np.ndarray) -> Embedded:
         return Embedded(embeddings[positions], test.labels[positions], test.groups[positions])
 
     place = np.full(len(test.rows), -1, np.int64)
     place[protocol.gallery] = np.arange(len(protocol.gallery))
+    known = know_neighbourhoods(embeddings[protocol.gallery]) if protocol.refined else None
     found = score_queries(
         part(protocol.queries),
         part(protocol.gallery),
@@ -214,13 +171,15 @@ def _scores(
         params.recall_at,
         protocol.mask_groups,
         params.memory_budget_mib * _MIB,
+        None if known is None else refine_with(known),
     )
     estimates = {
         name: bootstrap(values, params.bootstrap_samples, params.seed)
         for name, values in found.values.items()
         if len(values)
     }
-    return Scores("", estimates, protocol.queries[found.query], found.values, found.without_match)
+    how = f"by neighbourhoods, {known.count} mixed: {known.because}" if known else ""
+    return Scores(how, estimates, protocol.queries[found.query], found.values, found.without_match)
 
 
 def _label_free(
@@ -250,20 +209,25 @@ _FOUND_AGAIN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _differences(
-    trained: ModelEvaluation, frozen: ModelEvaluation, params: config.Evaluate
+    trained: ModelEvaluation, baseline: ModelEvaluation, params: config.Evaluate
 ) -> dict[str, dict[str, Estimate]]:
     def paired(first: np.ndarray, second: np.ndarray) -> Estimate:
         return paired_bootstrap(first, second, params.bootstrap_samples, params.seed)
 
     differences = {
         protocol: {
-            name: paired(frozen.scores[protocol].per_query[name], values)
+            name: paired(baseline.scores[protocol].per_query[name], values)
             for name, values in scores.per_query.items()
         }
         for protocol, scores in trained.scores.items()
     }
+    if LEAVE_ONE_OUT_REFINED in trained.scores:
+        plain, refined = (trained.scores[name] for name in (LEAVE_ONE_OUT, LEAVE_ONE_OUT_REFINED))
+        differences[REFINEMENT] = {
+            name: paired(plain.per_query[name], values) for name, values in refined.per_query.items()
+        }
     differences["label_free"] = {
-        name: paired(of(frozen.found_again), of(trained.found_again)) for name, of in _FOUND_AGAIN.items()
+        name: paired(of(baseline.found_again), of(trained.found_again)) for name, of in _FOUND_AGAIN.items()
     }
     return differences
 

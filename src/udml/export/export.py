@@ -1,7 +1,8 @@
-"""The export stage: trained weights in, two checked ONNX files out.
+"""The export stage: trained weights in, three checked ONNX files out.
 
 `model.onnx` is what ships. `frozen.onnx` is the pretrained trunk without any training here, with
-the same preprocessing: the baseline that every report sets beside it.
+the same preprocessing; `whitened.onnx` is that trunk with the head that training began with, which
+evens out the variances of its features. These two are what every report sets beside it.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import onnx
 import onnxruntime
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 from udml import config
@@ -27,8 +29,9 @@ from udml.export.graph import INPUT, export_network, preprocessing_of
 from udml.export.parity import Embed, Parity, compare, largest_pixel_difference
 from udml.export.quantize import as_json, quantize_if_it_pays
 from udml.files import atomic_directory, write_json
-from udml.learning.model.backbone import create_backbone
-from udml.learning.model.network import ModelSpec, load
+from udml.learning.loop.checkpoint import WHITENED_FILE as HEAD_FILE
+from udml.learning.model.backbone import Backbone, create_backbone
+from udml.learning.model.network import ModelSpec, Network, load, with_heads
 from udml.learning.model.preprocess import crop_share_steps, preprocess
 from udml.learning.model.weights import check_same
 from udml.machine import usable_cores
@@ -38,8 +41,12 @@ from udml.progress import progress
 
 MODEL_FILE = "model.onnx"
 FROZEN_FILE = "frozen.onnx"
+WHITENED_FILE = "whitened.onnx"
 PARITY_FILE = "parity.json"
-FROZEN_PROTOCOL = "pretrained backbone, pooled features, not trained on these images"
+PROTOCOLS = {
+    "frozen": "pretrained backbone, pooled features, not trained on these images",
+    "whitened": "pretrained backbone, pooled features, whitened on the training images",
+}
 
 _MAX_NORM_ERROR = 1e-3  # a shipped vector has length 1; search relies on it
 _MAX_PIXEL_DIFFERENCE = 0.02  # grey levels of 255; float rounding makes under 0.003
@@ -59,9 +66,9 @@ class FrozenTrunk(nn.Module):
 
 
 def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: config.Export) -> None:
-    """Write model.onnx, frozen.onnx and parity.json to `out`, or none of them.
+    """Write model.onnx, frozen.onnx, whitened.onnx and parity.json to `out`, or none of them.
 
-    Both files are compared with their PyTorch models on real photographs, from decoded pixels. Only
+    All three are compared with their PyTorch models on real photographs, from decoded pixels. Only
     then, and if asked for, may an int8 version of the first take its place; see `quantize`.
 
     Args:
@@ -83,10 +90,14 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
     with atomic_directory(out) as unfinished:
         report: dict[str, Any] = {"opset": params.opset, "onnx": onnx.__version__}
         report |= {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
-        for file, model, card in (
+        models: list[tuple[str, nn.Module, ModelCard]] = [
             (MODEL_FILE, network, model_card(network, spec, "trained", spec.embedding_dim)),
             (FROZEN_FILE, frozen, model_card(frozen, spec, "frozen", backbone.feature_dim)),
-        ):
+        ]
+        if (trained / HEAD_FILE).exists():  # models trained before there was one have none
+            whitened = whitened_network(backbone, spec, load_file(trained / HEAD_FILE)).eval()
+            models += [(WHITENED_FILE, whitened, model_card(whitened, spec, "whitened", spec.embedding_dim))]
+        for file, model, card in models:
             export_network(model, card, spec.mean, spec.std, params.opset, unfinished / file)
             report[card.kind] = {"model_version": card.model_version}
             report[card.kind] |= _checked(unfinished / file, model, spec, images, params)
@@ -97,8 +108,15 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
         write_json(unfinished / PARITY_FILE, report)
 
 
+def whitened_network(backbone: Backbone, spec: ModelSpec, head: dict[str, torch.Tensor]) -> Network:
+    """A pretrained trunk under the head that whitens its features: `weight` and `bias`."""
+    network = with_heads(backbone, spec)
+    network.embedding_head.load_state_dict(head)
+    return network
+
+
 def model_card(network: nn.Module, spec: ModelSpec, kind: str, embedding_dim: int) -> ModelCard:
-    """The card of a model of `kind` ("trained" or "frozen") with these weights."""
+    """The card of a model of `kind` ("trained", "frozen" or "whitened") with these weights."""
     return ModelCard(
         model_version=model_version(network, spec),
         kind=kind,
@@ -109,7 +127,7 @@ def model_card(network: nn.Module, spec: ModelSpec, kind: str, embedding_dim: in
         store_short_side_px=spec.store_short_side_px,
         data_version=spec.data_version,
         weights_licence=spec.weights_licence,
-        protocol=spec.protocol if kind == "trained" else FROZEN_PROTOCOL,
+        protocol=PROTOCOLS.get(kind, spec.protocol),
         weights_sha256=spec.weights_sha256,
     )
 

@@ -22,7 +22,7 @@ from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog, write_tabl
 from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
 from udml.learning import selection
-from udml.learning.loop.checkpoint import SHIPPED_FILE
+from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
 from udml.learning.model.backbone import Backbone
@@ -45,7 +45,7 @@ def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
 
     Args:
         prepared: output of the stage `prepare`.
-        out: receives model.safetensors, model.json, rounds.json, clusters.parquet.
+        out: receives model.safetensors, model.json, whitened.safetensors, rounds.json, clusters.parquet.
         live: receives DVCLive metrics and plots.
         params: the `train` section.
 
@@ -115,7 +115,7 @@ def _work_key(summary: dict[str, Any], catalog: pd.DataFrame, params: Train) -> 
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-3", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
+        "train-4", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
         content.hexdigest(), torch.__version__,
     )  # fmt: skip
 
@@ -158,6 +158,7 @@ def _write(
     }
     with atomic_directory(out) as unfinished:
         save(unfinished, weights, spec)
+        shutil.copyfile(scratch / WHITENED_FILE, unfinished / WHITENED_FILE)
         write_json(unfinished / ROUNDS_FILE, rounds)
         write_table(unfinished / CLUSTERS_FILE, pa.table(clusters))
 

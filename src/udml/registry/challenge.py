@@ -5,6 +5,7 @@ Champion and challenger are scored on the same images: the test images of the wo
 
 import math
 import shutil
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from udml.data.catalog import open_store
 from udml.errors import UdmlError
 from udml.evaluation.evaluate import compare_with
 from udml.evaluation.intervals import Estimate
-from udml.evaluation.results import LEAVE_ONE_OUT, Evaluation, ModelEvaluation
+from udml.evaluation.results import LEAVE_ONE_OUT, LEAVE_ONE_OUT_REFINED, Evaluation, ModelEvaluation
 from udml.files import SCRATCH, atomic_directory, read_json, write_json
 from udml.learning.selection import judge
 from udml.registry import store
@@ -32,6 +33,7 @@ DECISION_FILE = "decision.json"
 NEIGHBOURS_FILE = "changed-neighbours.jpg"
 _LABEL_FREE = "label_free"
 _EFFECTIVE_RANK = "effective_rank"
+_BASELINES = {"frozen": "the frozen backbone", "whitened": "the frozen backbone, whitened,"}
 _SHOWN_QUERIES = 8
 _SHOWN_NEIGHBOURS = 6
 _SIDE_PX, _GAP_PX = 80, 6
@@ -125,24 +127,28 @@ def _decide(
 
 
 def against_frozen(metrics: dict[str, Any], params: Retrain) -> Measured:
-    """What metrics.json says of the challenger and the frozen backbone."""
-    protocol, metric = _ruler(LEAVE_ONE_OUT in metrics["trained"], params)
-    trained, frozen = (metrics[kind][protocol][metric] for kind in ("trained", "frozen"))
-    difference = Estimate(*(metrics["difference"][metric + end] for end in ("", "_low", "_high")))
-    return Measured("the frozen backbone", metric, trained, frozen, difference)
+    """What metrics.json says of the challenger and the frozen backbone, whitened if it was."""
+    protocol, metric = _ruler(metrics["trained"], params)
+    kind = "whitened" if "whitened" in metrics else "frozen"
+    trained, other = (metrics[name][protocol][metric] for name in ("trained", kind))
+    difference = Estimate(*(metrics["difference"][protocol][metric + end] for end in ("", "_low", "_high")))
+    return Measured(_BASELINES[kind], metric, trained, other, difference)
 
 
 def against_champion(evaluation: Evaluation, name: str, params: Retrain) -> Measured:
     """What an evaluation whose `frozen` is the champion says of the two."""
-    protocol, metric = _ruler(LEAVE_ONE_OUT in evaluation.trained.scores, params)
+    protocol, metric = _ruler(evaluation.trained.scores, params)
     challenger = _estimate(evaluation.trained, protocol, metric).value
     other = _estimate(evaluation.frozen, protocol, metric).value
     return Measured(name, metric, challenger, other, evaluation.differences[protocol][metric])
 
 
-def _ruler(labelled: bool, params: Retrain) -> tuple[str, str]:
-    """Protocol and metric that decide."""
-    return (LEAVE_ONE_OUT, params.metric) if labelled else (_LABEL_FREE, params.label_free_metric)
+def _ruler(scored: Container[str], params: Retrain) -> tuple[str, str]:
+    """Protocol and metric that decide: models are compared in the search that they ship with."""
+    for protocol in (LEAVE_ONE_OUT_REFINED, LEAVE_ONE_OUT):
+        if protocol in scored:
+            return protocol, params.metric
+    return _LABEL_FREE, params.label_free_metric
 
 
 def _estimate(model: ModelEvaluation, protocol: str, metric: str) -> Estimate:
@@ -156,16 +162,21 @@ def comparison_table(
     rows = []
     for protocol, metric in (
         *((LEAVE_ONE_OUT, metric) for metric in ("recall_at_1", "map_at_r", "r_precision")),
+        (LEAVE_ONE_OUT_REFINED, "map_at_r"),
         *((_LABEL_FREE, metric) for metric in ("found_again_at_1", "found_again_mrr", _EFFECTIVE_RANK)),
     ):
         if protocol not in metrics["trained"]:
             continue
-        trained, frozen = (metrics[kind][protocol][metric] for kind in ("trained", "frozen"))
-        row = {"figure": TITLES.get(metric, "effective rank"), "frozen backbone": _shown(metric, frozen)}
-        if evaluation is not None:
-            row[champion] = _shown(metric, _estimate(evaluation.frozen, protocol, metric).value)
-        row["challenger"] = _shown(metric, trained)
-        difference = evaluation.differences[protocol].get(metric) if evaluation else None
+        how = ", by neighbourhoods" if protocol == LEAVE_ONE_OUT_REFINED else ""
+        row = {"figure": TITLES.get(metric, "effective rank") + how}
+        for kind, title in (("frozen", "frozen backbone"), ("whitened", "frozen, whitened")):
+            if kind in metrics:
+                row[title] = _shown(metric, metrics[kind][protocol][metric])
+        known = evaluation if evaluation is not None and _is_scored(evaluation, protocol) else None
+        if known is not None:
+            row[champion] = _shown(metric, _estimate(known.frozen, protocol, metric).value)
+        row["challenger"] = _shown(metric, metrics["trained"][protocol][metric])
+        difference = known.differences[protocol].get(metric) if known else None
         if difference is not None and not math.isnan(difference.low):
             low, high = 100 * difference.low, 100 * difference.high
             row["challenger - champion, points"] = (
@@ -173,6 +184,10 @@ def comparison_table(
             )
         rows.append(row)
     return rows
+
+
+def _is_scored(evaluation: Evaluation, protocol: str) -> bool:
+    return protocol == _LABEL_FREE or protocol in evaluation.trained.scores
 
 
 def _shown(metric: str, value: float) -> str:

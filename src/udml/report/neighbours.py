@@ -57,11 +57,18 @@ _WORST = {
 
 @dataclass(frozen=True)
 class Strip:
-    """A query with its neighbours, nearest first; rows are catalogue rows, similarities cosines."""
+    """A query with its neighbours, best first.
+
+    Attributes:
+        query_row, rows: catalogue rows.
+        similarities: cosines.
+        plain: rows and similarities by similarity alone, where that is another order.
+    """
 
     query_row: int
     rows: Sequence[int]
     similarities: Sequence[float]
+    plain: tuple[Sequence[int], Sequence[float]] | None = None
 
 
 def verdict(catalog: pd.DataFrame, query_row: int, row: int) -> Verdict:
@@ -85,14 +92,23 @@ def strips_html(strips: Sequence[Strip], catalog: pd.DataFrame, store: ImageStor
 def _strip(strip: Strip, catalog: pd.DataFrame, store: ImageStore, out: Path) -> str:
     name = _name(catalog, strip.query_row)
     asked = _image(strip.query_row, f"Query: {name}", store, out)
-    found = [
-        _neighbour(rank, row, similarity, verdict(catalog, strip.query_row, row), catalog, store, out)
-        for rank, (row, similarity) in enumerate(zip(strip.rows, strip.similarities, strict=True), 1)
-    ]
     caption = f'<span class="caption"><b>Query</b> <span class="name">{escape(name)}</span></span>'
-    label = escape(f"Neighbours of {name}, nearest first")
-    neighbours = f'<ol class="found" tabindex="0" aria-label="{label}">{"".join(found)}</ol>'
-    return f'<li class="strip"><div class="asked">{asked}{caption}</div>{neighbours}</li>'
+
+    def found(rows: Sequence[int], similarities: Sequence[float], how: str) -> str:
+        items = [
+            _neighbour(rank, row, similarity, verdict(catalog, strip.query_row, row), catalog, store, out)
+            for rank, (row, similarity) in enumerate(zip(rows, similarities, strict=True), 1)
+        ]
+        label = escape(f"Neighbours of {name}, {how}")
+        return f'<ol class="found" tabindex="0" aria-label="{label}">{"".join(items)}</ol>'
+
+    orders = found(strip.rows, strip.similarities, "nearest first" if strip.plain is None else "as it ships")
+    if strip.plain is not None:
+        how = "by similarity alone"
+        orders += f'<p class="note">{how.capitalize()}:</p>{found(*strip.plain, how)}'
+    return (
+        f'<li class="strip"><div class="asked">{asked}{caption}</div><div class="orders">{orders}</div></li>'
+    )
 
 
 def _neighbour(
@@ -160,7 +176,11 @@ def queries_section(
         + f'<h3>{title}</h3><p class="intro">{meaning}</p>'
         + strips_html(worst, catalog, store, out)
     )
-    intro = "Left a query, beside it what the trained embedding finds, nearest first, with cosine similarity."
+    intro = "Left a query, beside it what the trained embedding finds, best first, with cosine similarity."
+    if any(strip.plain for strip in [*mixed, *worst]):
+        intro += (
+            " Where search by neighbourhoods changes the order, that by similarity alone stands below it."
+        )
     return Section("queries", "Queries", "Queries and their neighbours", intro, body)
 
 

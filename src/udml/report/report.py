@@ -15,6 +15,7 @@ from udml.config import Params
 from udml.data.catalog import ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.evaluation.files import summary_table
+from udml.evaluation.neighbourhoods import refined_neighbours
 from udml.evaluation.results import LEAVE_ONE_OUT, Evaluation
 from udml.files import atomic_directory, read_json
 from udml.learning.views.strong import strong_view
@@ -120,11 +121,15 @@ def _page(evaluation: Evaluation, catalog: pd.DataFrame, card: ModelCard, sectio
     kicker = f"Model {card.model_version}, {card.backbone}; {len(evaluation.rows):,} test images"
     header = (
         f'<p class="kicker">{escape(kicker)}</p>'
-        f"<h1>{headline_html(train_images, best, evaluation.labelled)}</h1>"
+        f"<h1>{headline_html(train_images, best, evaluation.labelled, _baseline(evaluation))}</h1>"
         f'<p class="lead">{escape(change_sentence(best))}</p>'
         f'<p class="protocol">Protocol: {escape(main_protocol(evaluation))}</p>'
     )
     return page(f"Report of model {card.model_version}", header, sections, "Made by udml.")
+
+
+def _baseline(evaluation: Evaluation) -> str:
+    return "the frozen backbone, whitened," if evaluation.whitened else "the frozen backbone"
 
 
 def _queries(
@@ -165,10 +170,14 @@ def _worst(evaluation: Evaluation, catalog: pd.DataFrame, count: int) -> list[in
 
 
 def _strip(evaluation: Evaluation, query: int) -> Strip:
-    trained = evaluation.trained
-    return Strip(
-        int(evaluation.rows[query]), trained.neighbours[query].tolist(), trained.similarities[query].tolist()
-    )
+    """A query with what is found for it as it ships, and by similarity alone where that differs."""
+    trained, row = evaluation.trained, int(evaluation.rows[query])
+    plain = trained.neighbours[query].tolist(), trained.similarities[query].tolist()
+    if trained.neighbourhoods is None:
+        return Strip(row, *plain)
+    found, similarity = refined_neighbours(trained.neighbourhoods, query, len(plain[0]))
+    shipped = evaluation.rows[found].tolist(), similarity.tolist()
+    return Strip(row, *shipped, None if shipped[0] == plain[0] else plain)
 
 
 def _write_example(prepared: Path, path: Path, evaluation: Evaluation) -> Path:

@@ -1,4 +1,7 @@
-"""The report's numbers: frozen backbone beside trained embedding, each with its interval and protocol."""
+"""The report's numbers: the baseline beside the trained embedding, each with its interval and protocol.
+
+The baseline is the frozen backbone, whitened; where there is no such model, as it came.
+"""
 
 import math
 from collections.abc import Sequence
@@ -18,15 +21,15 @@ class Measure:
     Attributes:
         title: what it is called.
         meaning: one sentence: what it means and which way is good.
-        frozen, trained: the values, each with its interval where there is one.
-        change: trained minus frozen with its paired interval, or None where there is no interval.
+        baseline, trained: the values, each with its interval where there is one.
+        change: trained minus baseline with its paired interval, or None where there is no interval.
         share: whether it is a share of 0..1, shown in per cent.
         higher_is_better: which way is good.
     """
 
     title: str
     meaning: str
-    frozen: Estimate
+    baseline: Estimate
     trained: Estimate
     change: Estimate | None = None
     share: bool = True
@@ -40,56 +43,57 @@ def show(value: float, share: bool) -> str:
     return f"{100 * value:.1f}{PER_CENT}" if share else number(value)
 
 
-def measures_table(measures: Sequence[Measure], protocol: str, caption: str) -> str:
-    """Frozen and trained side by side, with intervals, their difference and a small picture of both."""
+def measures_table(measures: Sequence[Measure], protocol: str, caption: str, baseline: str = "frozen") -> str:
+    """Baseline and trained side by side, with intervals, their difference and a small picture of both."""
     shares = [one for one in measures if one.share]
     picture = '<th scope="col" class="range-cell">from 0 to 100&nbsp;%</th>' if shares else ""
     head = (
-        '<th scope="col">measure</th><th scope="col" class="number">frozen</th>'
+        f'<th scope="col">measure</th><th scope="col" class="number">{escape(baseline)}</th>'
         f'<th scope="col" class="number">trained</th><th scope="col" class="number">change</th>{picture}'
     )
-    rows = "".join(_row(one, protocol, bool(shares)) for one in measures)
+    rows = "".join(_row(one, protocol, bool(shares), baseline) for one in measures)
     opening = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
     return (
         f"{opening}<table class='measures'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(one: Measure, protocol: str, pictured: bool) -> str:
+def _row(one: Measure, protocol: str, pictured: bool, baseline: str) -> str:
     heading = f'<th scope="row">{escape(one.title)}<small>{escape(one.meaning)}</small></th>'
     plot = ""
     if pictured:
         label = f"{one.title}: trained {show(one.trained.value, one.share)}"
-        plot = range_plot(label, one.frozen, one.trained, 0.0, 1.0) if one.share else ""
+        plot = range_plot(label, one.baseline, one.trained, 0.0, 1.0) if one.share else ""
         plot = f'<td class="range-cell">{plot}</td>'
     title = f' title="{escape(protocol)}"'
     return (
-        f"<tr{title}>{heading}{_value(one.frozen, one.share, 'frozen')}"
-        f"{_value(one.trained, one.share, 'trained')}{_change(one)}{plot}</tr>"
+        f"<tr{title}>{heading}{value_cell(one.baseline, one.share, 'frozen', baseline)}"
+        f"{value_cell(one.trained, one.share, 'trained', 'trained')}"
+        f'<td class="number" data-name="change">{change_html(one)}</td>{plot}</tr>'
     )
 
 
-def _value(estimate: Estimate, share: bool, style: str) -> str:
+def value_cell(estimate: Estimate, share: bool, style: str, name: str, more: str = "") -> str:
+    """One number with its interval; `name` stands over it on a phone, `more` below."""
     interval = ""
     if math.isfinite(estimate.low) and math.isfinite(estimate.high):
         low, high = show(estimate.low, share).removesuffix(PER_CENT), show(estimate.high, share)
         interval = f'<span class="interval">{low} to {high}</span>'
-    shown = show(estimate.value, share)
-    return f'<td class="number" data-name="{style}"><span class="value {style}">{shown}</span>{interval}</td>'
+    shown = f'<span class="value {style}">{show(estimate.value, share)}</span>'
+    return f'<td class="number" data-name="{escape(name)}">{shown}{interval}{more}</td>'
 
 
-def _change(one: Measure) -> str:
+def change_html(one: Measure) -> str:
     """The difference with its paired interval; `better` or `worse` only where that leaves no doubt."""
-    difference = one.trained.value - one.frozen.value
+    difference = one.trained.value - one.baseline.value
     if not math.isfinite(difference):
-        return f'<td class="number" data-name="change">{MISSING}</td>'
+        return MISSING
     style, word, interval = "", "", ""
     if one.change is not None and math.isfinite(one.change.low) and math.isfinite(one.change.high):
         ends = f"{signed(one.change.low, one.share)} to {signed(one.change.high, one.share)}"
         style, word = _verdict(one.change, one.higher_is_better)
         interval = f'<span class="interval">{ends}</span>'
-    shown = f'<span class="delta {style}">{signed(difference, one.share)} {word}</span>'
-    return f'<td class="number" data-name="change">{shown}{interval}</td>'
+    return f'<span class="delta {style}">{signed(difference, one.share)} {word}</span>{interval}'
 
 
 def _verdict(change: Estimate, higher_is_better: bool) -> tuple[str, str]:
@@ -117,17 +121,18 @@ def change_sentence(one: Measure) -> str:
     return f"{said}: {points}."
 
 
-def headline_html(train_images: int, best: Measure, labelled: bool) -> str:
+def headline_html(train_images: int, best: Measure, labelled: bool, baseline: str) -> str:
     """The report in one sentence, with one number on each side.
 
     Args:
         train_images: how many images were trained on.
         best: Recall@1 where there are labels, else how often an image is found from a changed view.
         labelled: which of the two `best` is.
+        baseline: what it is compared with, in words.
     """
-    trained, frozen = f"<b>{show(best.trained.value, best.share)}</b>", show(best.frozen.value, best.share)
+    trained, other = f"<b>{show(best.trained.value, best.share)}</b>", show(best.baseline.value, best.share)
     if labelled:
-        found = f"finds the right class first for {trained} of the queries; the frozen backbone for {frozen}"
+        found = f"finds the right class first for {trained} of the queries; {baseline} for {other}"
     else:
-        found = f"finds {trained} of images again from a strongly changed view; the frozen backbone {frozen}"
+        found = f"finds {trained} of images again from a strongly changed view; {baseline} {other}"
     return f"Trained on {train_images:,} unlabelled images, the embedding {found}."

@@ -36,7 +36,7 @@ from udml.search.gallery import (
     search_base,
 )
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
-from udml.search.neighbourhood import choose_mixed, mix_all, neighbour_graph, reciprocity
+from udml.search.neighbourhood import mix_all, neighbour_graph, whom_to_mix
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200
@@ -145,13 +145,13 @@ def _write_mixed(path: Path, base: Any, chunks: Sequence[np.ndarray], info: Inde
         The info with how many are, and why.
     """
     base, vectors = faiss.downcast_index(base), ChunkRows(chunks)
-    positions, similarity = neighbour_graph(base, vectors, info.count, exact_rows(info.kind, chunks))
-    mixed, reason = choose_mixed(reciprocity(positions), info.count)
+    graph = neighbour_graph(base, vectors, info.count, exact_rows(info.kind, chunks))
+    near, weights, reason = whom_to_mix(*graph, vectors)
+    mixed = near.shape[1]
     if mixed:
         with atomic_path(path) as temporary:
             shape = (info.count, info.dim)
             mixtures = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float16), shape)
-            near, weights = positions[:, :mixed], similarity[:, :mixed]
             with tempfile.TemporaryFile(dir=path.parent) as first:  # a million are a gigabyte
                 once = np.memmap(first, np.float16, "w+", shape=shape)
                 mix_all(vectors, near, weights, once)

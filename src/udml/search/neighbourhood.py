@@ -19,20 +19,23 @@ import numpy as np
 from udml.search.gallery import Rows, search_base
 
 COPY = 0.995  # a more similar image is a copy, and tells nothing new
-NEIGHBOURS = 32  # of which the graph is made; copies take their places among them
+NEIGHBOURS = 32  # of which the graph is made, and looked at for a query; copies take places among them
+DEPTH = 100  # candidates that are put in order; further ones stay in plain order
 MAX_MIXED = 3  # more in two rounds was not safe on small classes
 ROUNDS = 2
 _POWER = 3
+_TIE = 1e-6  # a matrix product may tell two equal vectors apart by less
 _CLEAR = 0.004  # a fall of reciprocity that is not chance
 _SHARE_OF_PEAK = 0.6  # nearer ones are surer than those at the edge of their kind
 _LEAST_IMAGES = 20  # fewer say nothing of their neighbourhoods
 _ROWS_AT_ONCE = 4096
+_LISTS_AT_ONCE = 512  # of 32 vectors each: 33 MB at a length of 512
 
 
 def neighbour_graph(
     base: Any, vectors: Rows, count: int, exact: Rows | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each image's nearest others, found by the index itself; of copies only the first counts.
+    """Each image's nearest others, found by the index itself, copies among them.
 
     Args:
         base: the FAISS index of all n images, as it is searched.
@@ -51,50 +54,112 @@ def neighbour_graph(
         rows = np.arange(start, min(count, start + _ROWS_AT_ONCE))
         own = np.ascontiguousarray(vectors[rows], np.float32)
         found, places = search_base(base, own, k, exact)
-        others = places != rows[:, None]
-        order = np.argsort(~others, axis=1, kind="stable")[:, : k - 1]
-        there = np.take_along_axis(others, order, axis=1)
-        positions[rows, : k - 1] = np.where(there, np.take_along_axis(places, order, axis=1), -1)
-        similarity[rows, : k - 1] = np.where(there, np.take_along_axis(found, order, axis=1), 0)
-    return _without_copies(positions, similarity)
-
-
-def _without_copies(positions: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take copies of the image itself, and all but the first of each group of copies, out of every row."""
-    count = len(positions)
-    own = np.arange(count, dtype=np.int32)
-    copies = np.where(similarity > COPY, positions, count)
-    first = np.minimum(own, copies.min(axis=1, initial=count))  # the first of an image and its copies
-    for start in range(0, count, _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        there = positions[rows] >= 0
-        group = np.where(there, first[positions[rows]], -1)
-        same = np.tril(group[:, :, None] == group[:, None, :], -1).any(axis=2)
-        kept = there & ~same & (group != first[rows][:, None])
-        order = np.argsort(~kept, axis=1, kind="stable")
-        there = np.take_along_axis(kept, order, axis=1)
-        positions[rows] = np.where(there, np.take_along_axis(positions[rows], order, axis=1), -1)
-        similarity[rows] = np.where(there, np.take_along_axis(similarity[rows], order, axis=1), 0)
+        others, near = kept_first(places != rows[:, None], places.astype(np.int32), found)
+        positions[rows, : k - 1], similarity[rows, : k - 1] = others[:, : k - 1], near[:, : k - 1]
     return positions, similarity
 
 
-def reciprocity(positions: np.ndarray) -> np.ndarray:
+def without_copies(
+    positions: np.ndarray, similarity: np.ndarray, vectors: Rows
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of neighbours less the copies of the image itself, and of copies of each other all but the first.
+
+    Args:
+        positions: int32 [n, m], -1 for none.
+        similarity: float32 [n, m], to the image whose list it is.
+        vectors: of the neighbours, by position.
+
+    Returns:
+        Both lists anew, what is left moved to the front; -1 and 0 behind the last one.
+    """
+    positions, similarity = positions.copy(), similarity.copy()
+    for start in range(0, len(positions), _LISTS_AT_ONCE):
+        rows = slice(start, start + _LISTS_AT_ONCE)
+        listed = np.asarray(vectors[np.maximum(positions[rows], 0).ravel()], np.float32)
+        kept = (positions[rows] >= 0) & (similarity[rows] <= COPY)
+        kept = distinct(kept, listed.reshape(*kept.shape, -1))
+        positions[rows], similarity[rows] = kept_first(kept, positions[rows], similarity[rows])
+    return positions, similarity
+
+
+def distinct(kept: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Which entries of lists remain if none may be a copy of an earlier one that remains.
+
+    Args:
+        kept: bool [n, m], False for those that are out already.
+        vectors: float32 [n, m, d].
+
+    Returns:
+        bool [n, m].
+    """
+    alike = vectors @ vectors.swapaxes(1, 2) > COPY
+    kept = kept.copy()
+    for place in range(kept.shape[1]):
+        kept[:, place + 1 :] &= ~(kept[:, place, None] & alike[:, place, place + 1 :])
+    return kept
+
+
+def kept_first(
+    kept: np.ndarray, positions: np.ndarray, similarity: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists with the entries that are kept moved to the front, in their order; -1 and 0 behind them."""
+    order = np.argsort(~kept, axis=1, kind="stable")
+    there = np.take_along_axis(kept, order, axis=1)
+    return (
+        np.where(there, np.take_along_axis(positions, order, axis=1), np.int32(-1)),
+        np.where(there, np.take_along_axis(similarity, order, axis=1), np.float32(0)),
+    )
+
+
+def whom_to_mix(
+    positions: np.ndarray, similarity: np.ndarray, vectors: Rows
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """The neighbours that each image is to be mixed with; how many, the graph itself tells.
+
+    Args:
+        positions: int32 [n, m], as `neighbour_graph` gives it.
+        similarity: float32 [n, m], likewise.
+        vectors: of the n images, by position.
+
+    Returns:
+        Positions int32 and similarities float32, [n, k], -1 and 0 for none, and why k, a sentence.
+    """
+    first = first_copies(positions, similarity)
+    near, weights = without_copies(positions, similarity, vectors)
+    k, because = choose_mixed(reciprocity(near, first), len(positions))
+    return near[:, :k], weights[:, :k], because
+
+
+def first_copies(positions: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """The first of each image's copies, or the image itself: int32 [n], of a graph [n, m]."""
+    count = len(positions)
+    own = np.arange(count, dtype=np.int32)
+    copies = np.where((similarity > COPY) & (positions >= 0), positions, np.int32(count))
+    first = np.minimum(own, copies.min(axis=1, initial=count))
+    return first[first]
+
+
+def reciprocity(positions: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Share of each image's k nearest that have it among their own k nearest, for k = 1, 2, ..., 0..1.
 
     Args:
-        positions: int32 [n, m], from `neighbour_graph`.
+        positions: int32 [n, m], from `without_copies`.
+        first: int32 [n], from `first_copies`: a group of copies is one image.
 
     Returns:
         float64 [m]; 0 where nobody has so many neighbours.
     """
-    rank = np.full(positions.shape, positions.shape[1], np.int32)  # the image's place in its neighbour's list
-    for start in range(0, len(positions), _ROWS_AT_ONCE):
-        own = np.arange(start, min(len(positions), start + _ROWS_AT_ONCE))
+    positions = np.where(positions >= 0, first[positions], np.int32(-1))
+    asking = np.flatnonzero(first == np.arange(len(first)))
+    rank = np.full((len(asking), positions.shape[1]), positions.shape[1])  # its place in its neighbour's list
+    for start in range(0, len(asking), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        own = asking[rows]
         theirs = positions[np.maximum(positions[own], 0)] == own[:, None, None]
-        rank[own] = np.where(theirs.any(axis=2), theirs.argmax(axis=2), positions.shape[1])
+        rank[rows] = np.where(theirs.any(axis=2), theirs.argmax(axis=2), positions.shape[1])
     shares = np.zeros(positions.shape[1])
     for k in range(1, positions.shape[1] + 1):
-        asked = positions[:, :k] >= 0
+        asked = positions[asking, :k] >= 0
         if asked[:, -1].any():
             shares[k - 1] = (rank[:, :k][asked] < k).mean()
     return shares
@@ -156,34 +221,35 @@ def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: n
     for start in range(0, len(positions), _ROWS_AT_ONCE):
         rows = np.arange(start, min(len(positions), start + _ROWS_AT_ONCE))
         places = np.maximum(positions[rows], 0)
-        neighbours = np.asarray(vectors[places.ravel()], np.float32).reshape(*places.shape, -1)
-        out[rows] = mix(np.asarray(vectors[rows], np.float32), similarity[rows], neighbours)
+        own = np.asarray(vectors[rows], np.float32)
+        neighbours = np.asarray(vectors[places.ravel()], np.float32).reshape(*places.shape, own.shape[1])
+        out[rows] = mix(own, similarity[rows], neighbours)
 
 
-def refined_order(
-    query: np.ndarray, similarity: np.ndarray, mixtures: np.ndarray, nearest: np.ndarray, lowest: float
-) -> np.ndarray:
+def pinned_places(similarity: np.ndarray) -> int:
+    """How many of one query's candidates keep their places; similarities [c], best first."""
+    copies = int((similarity > COPY).sum())
+    if copies == len(similarity):
+        return copies
+    return int((similarity >= similarity[copies] - _TIE).sum())
+
+
+def refined_order(similarity: np.ndarray, score: np.ndarray, lowest: float) -> np.ndarray:
     """The order of one query's candidates when their neighbourhoods count.
 
-    The query is mixed with its nearest candidates and compared with the candidates' mixtures. Its copies,
-    and the plainly nearest other image, keep their places: the first answer is that of plain search.
-    Candidates less similar than `lowest` stay behind the others, in plain order.
+    The query's copies, and the plainly nearest other image with what ties with it, keep their places: the
+    first answer is that of plain search. Candidates less similar than `lowest` stay behind the others, in
+    plain order.
 
     Args:
-        query: float32 [d].
         similarity: float32 [c], plain, best first.
-        mixtures: float [c, d].
-        nearest: float32 [k', d], vectors of the first candidates that are no copies of the query.
+        score: float32 [c], how similar each one's mixture is to the query's.
         lowest: plain similarity.
 
     Returns:
         int64 [c], places of the candidates in their new order.
     """
-    copies = int((similarity > COPY).sum())
-    weights = similarity[copies : copies + len(nearest)]
-    expanded = mix(query[None], weights[None], nearest[None])[0]
-    score = mixtures.astype(np.float32) @ expanded
     shown = int((similarity >= lowest).sum())
-    pinned = min(copies + 1, shown)
+    pinned = min(pinned_places(similarity), shown)
     free = pinned + np.argsort(-score[pinned:shown], kind="stable")
     return np.concatenate([np.arange(pinned), free, np.arange(shown, len(similarity))]).astype(np.int64)

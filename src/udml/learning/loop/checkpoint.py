@@ -19,6 +19,7 @@ from udml.files import atomic_path
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
 SHIPPED_FILE = "shipped.safetensors"
+WHITENED_FILE = "whitened.safetensors"
 
 
 @dataclass(frozen=True)

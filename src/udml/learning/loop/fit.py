@@ -29,12 +29,19 @@ from udml.learning.labels.pseudo_labels import (
     nmi,
     unit_means,
 )
-from udml.learning.loop.checkpoint import BEST_FILE, SHIPPED_FILE, Progress, save_checkpoint, write_tensors
+from udml.learning.loop.checkpoint import (
+    BEST_FILE,
+    SHIPPED_FILE,
+    WHITENED_FILE,
+    Progress,
+    save_checkpoint,
+    write_tensors,
+)
 from udml.learning.loop.feature_bank import OneView
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.steps import take_steps
 from udml.learning.losses import set_proxies
-from udml.learning.model.head import finish_head, start_head
+from udml.learning.model.head import finish_head, principal_head, start_head
 from udml.learning.model.network import Network
 from udml.learning.model.preprocess import Channels
 from udml.learning.model.tuning import merged
@@ -100,10 +107,13 @@ def judge_and_cluster(run: Run) -> None:
     """Embed, cluster, measure, pick, save: everything of a round that is not an optimiser step."""
     params, first = run.params, not run.state.rounds
     features, embeddings = embed(run, run.data.views, f"round {len(run.state.rounds)}: embed", first)
-    if first and params.head_start == "pca":
-        start_head(run.network.embedding_head, features, params.head_whitening)
-        run.average.load_state_dict(run.network.state_dict())
-        embeddings = _embed_features(run, features)
+    if first and np.isfinite(features).all():
+        whitened = principal_head(features, params.embedding_dim, params.head_whitening)
+        _keep_whitened(run, *whitened)
+        if params.head_start == "pca":
+            start_head(run.network.embedding_head, *whitened)
+            run.average.load_state_dict(run.network.state_dict())
+            embeddings = _embed_features(run, features)
     frozen_rank = (
         effective_rank(unit_rows(features[:RANK_SAMPLE]))
         if first
@@ -144,6 +154,13 @@ def judge_and_cluster(run: Run) -> None:
     run.state.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
     run.state.assignment = clustering.assignment
     _save(run, clustering)
+
+
+def _keep_whitened(run: Run, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Keep the head that whitens the pretrained trunk: what training has to beat."""
+    if run.device.accelerator.is_main_process:
+        tensors = {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
+        write_tensors(run.scratch / WHITENED_FILE, tensors)
 
 
 def _scores(run: Run, embeddings: np.ndarray) -> dict[str, float]:

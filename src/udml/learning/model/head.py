@@ -53,13 +53,12 @@ def finish_head(head: nn.Linear, features: np.ndarray, whitening: float) -> None
 
 
 @torch.no_grad()
-def start_head(head: nn.Linear, features: np.ndarray, whitening: float) -> None:
-    """Set `head` to the principal directions of features [n, c], at the scale it was initialised with.
+def start_head(head: nn.Linear, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Set `head` to what `principal_head` gave, at the scale the head was initialised with.
 
     The embedding is normalised, so the scale means nothing to it; it decides how far one optimiser
     step turns the head.
     """
-    weight, bias = principal_head(features, head.out_features, whitening)
     scale = float(head.weight.norm()) / max(float(np.linalg.norm(weight)), 1e-12)
     head.weight.copy_(torch.from_numpy(weight * scale))
     head.bias.copy_(torch.from_numpy(bias * scale))

@@ -1,6 +1,7 @@
 """Search by neighbourhoods beside plain search, and beside a fixed number of neighbours in one round.
 
     python -m benchmarks.neighbourhood quality --vectors grocery.npz
+    python -m benchmarks.neighbourhood dose --vectors grocery-left-out.npz
     python -m benchmarks.neighbourhood scale --images 1000000
 
 `quality` reads arrays `e` (float32 [n, d], unit rows), `y` (int [n], classes), and `split`: those of "test"
@@ -8,6 +9,9 @@ are scored, queries never in the gallery: up to five of each class ask, the rest
 30 and 70 images a class; "across" is the published query and gallery where there is an array `role`. The
 number of neighbours is chosen as the index stage does it, without the classes. Percent, with the 95 %
 bootstrap interval of the difference to plain search. Fixed: DBA with alpha-QE and k = 3, 5 or 10, one round.
+
+`dose` reads the same, and scores numbers of rounds and of neighbours beside each other; "test" should then be
+classes left out of the training classes, since the shipped numbers are chosen by it.
 
 `scale` measures the graph and the mixtures of made-up vectors in an IVF index, and what a query costs.
 """
@@ -31,24 +35,41 @@ from udml.model_card import ModelCard
 from udml.search.build import build, write_index
 from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
 from udml.search.items import IndexedItem
-from udml.search.neighbourhood import DEPTH, mix, mix_all, neighbour_graph, without_copies
+from udml.search.neighbourhood import (
+    COPY,
+    DEPTH,
+    NEIGHBOURS,
+    distinct,
+    mix,
+    mix_all,
+    neighbour_graph,
+    refined_order,
+    without_copies,
+)
 
 SIZES = (2, 3, 6, 10, 30, 70)
 FIXED = (3, 5, 10)
+DOSES = tuple((rounds, k) for rounds in (1, 2, 3, 4, 6) for k in (3, 4, 6))
 QUERIES_A_CLASS = 5
 BOOTSTRAP = 1000
 
 
 def main() -> None:
-    """Run one of the two parts and print its table."""
+    """Run one of the parts and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("part", choices=["quality", "scale"])
+    parser.add_argument("part", choices=["quality", "dose", "scale"])
     parser.add_argument("--vectors", type=Path, nargs="+", default=[])
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.part == "scale":
         scale(options.images, options.seed)
+        return
+    if options.part == "dose":
+        print("| set | a class | plain | " + " | ".join(f"{r} x {k}" for r, k in DOSES) + " |")
+        print("|---" * (3 + len(DOSES)) + "|")
+        for path in options.vectors:
+            dose(path, options.seed)
         return
     head = ["set", "a class", "plain", "as shipped", "difference: MAP@R", "R@1", "k"]
     print("| " + " | ".join([*head, *(f"fixed {k}" for k in FIXED)]) + " |")
@@ -59,6 +80,56 @@ def main() -> None:
 
 def quality(path: Path, seed: int) -> None:
     """Print the rows of one set."""
+    vectors, classes, cuts = _cuts(path, seed)
+    for name, (asking, asked) in cuts.items():
+        print(_row(path.stem, name, vectors, classes, asking, asked), flush=True)
+
+
+def dose(path: Path, seed: int) -> None:
+    """Print MAP@R of each number of rounds and of neighbours, less that of plain search."""
+    vectors, classes, cuts = _cuts(path, seed)
+    for name, (asking, asked) in cuts.items():
+        gallery, queries = vectors[asked], vectors[asking]
+        graph = neighbour_graph(_flat(gallery), gallery, len(gallery), None)
+        near, weights = without_copies(*graph, gallery)
+        cosine = queries @ gallery.T
+        order = np.argsort(-cosine, axis=1, kind="stable")
+        plain = _scores(order, classes[asking], classes[asked])
+        cells = [f"{100 * plain[0].mean():.1f}"]
+        for rounds, k in DOSES:
+            found = _dosed_order(gallery, queries, cosine, order, (near[:, :k], weights[:, :k]), rounds)
+            gain = _scores(found, classes[asking], classes[asked])[0].mean() - plain[0].mean()
+            cells.append(f"{100 * gain:+.1f}")
+        print(f"| {path.stem} | {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _dosed_order(
+    gallery: np.ndarray,
+    queries: np.ndarray,
+    cosine: np.ndarray,
+    order: np.ndarray,
+    lists: tuple[np.ndarray, np.ndarray],
+    rounds: int,
+) -> np.ndarray:
+    """Whole rankings as `search_refined` makes them, but for the number of rounds and of neighbours."""
+    mixed, k = gallery, lists[0].shape[1]
+    for _ in range(rounds):
+        before, mixed = mixed, np.empty_like(gallery)
+        mix_all(before, *lists, mixed)
+    found = order.copy()
+    for row, query in enumerate(queries):
+        top = order[row, :DEPTH]
+        similarity = cosine[row, top]
+        near = top[:NEIGHBOURS]
+        kept = distinct((similarity[:NEIGHBOURS] <= COPY)[None], gallery[near][None])[0]
+        near = near[kept][:k]
+        expanded = mix(query[None], cosine[row, near][None], gallery[near][None])[0]
+        found[row, :DEPTH] = top[refined_order(similarity, mixed[top] @ expanded, -np.inf)]
+    return found
+
+
+def _cuts(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Vectors and classes of a set, and by name who asks whom."""
     read = np.load(path)
     test = read["split"] == "test"
     vectors, classes = np.ascontiguousarray(read["e"][test], np.float32), read["y"][test]
@@ -72,8 +143,7 @@ def quality(path: Path, seed: int) -> None:
     if "role" in read and (read["role"][test] == "query").any():
         ask = read["role"][test] == "query"
         cuts["across"] = np.flatnonzero(ask), np.flatnonzero(~ask)
-    for name, (asking, asked) in cuts.items():
-        print(_row(path.stem, name, vectors, classes, asking, asked), flush=True)
+    return vectors, classes, cuts
 
 
 def _thinned(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,11 +186,16 @@ def _scores(found: np.ndarray, asking: np.ndarray, asked: np.ndarray) -> tuple[n
     return np.array(precision), np.array(first)
 
 
+def _flat(vectors: np.ndarray) -> faiss.IndexFlatIP:
+    base = faiss.IndexFlatIP(vectors.shape[1])
+    base.add(vectors)
+    return base
+
+
 def _fixed_order(gallery: np.ndarray, queries: np.ndarray, order: np.ndarray, k: int) -> np.ndarray:
     """Whole rankings by DBA and alpha-QE with k neighbours, in one round."""
-    base = faiss.IndexFlatIP(gallery.shape[1])
-    base.add(gallery)
-    positions, similarity = without_copies(*neighbour_graph(base, gallery, len(gallery), None), gallery)
+    graph = neighbour_graph(_flat(gallery), gallery, len(gallery), None)
+    positions, similarity = without_copies(*graph, gallery)
     mixtures = np.empty_like(gallery)
     mix_all(gallery, positions[:, :k], similarity[:, :k], mixtures)
     near = order[:, :k]

@@ -25,7 +25,7 @@ def rebuilt_ranking(vectors, query, missing, count):
     near = top[:NEIGHBOURS]
     near = near[distinct((similarity[near] <= COPY)[None], vectors[staying][near][None])[0]][:count]
     expanded = mix(query[None], similarity[near][None], vectors[staying][near][None])[0]
-    score = known.mixed[top].astype(np.float32) @ expanded
+    score = known.rounds[-1][top].astype(np.float32) @ expanded
     again = top[refined_order(similarity[top], score, -np.inf)]
     return staying[np.concatenate([again, order[DEPTH:]])]
 

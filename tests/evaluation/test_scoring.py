@@ -199,7 +199,7 @@ def test_search_by_neighbourhoods_is_scored_beside_plain_search_of_every_model(s
             plain, mixed = model.scores[name.removesuffix("_neighbourhoods")], model.scores[name]
             assert mixed.estimates["map_at_r"].value > plain.estimates["map_at_r"].value
             assert mixed.estimates["recall_at_1"].value == plain.estimates["recall_at_1"].value
-            assert re.search("by neighbourhoods, [123] mixed: ", mixed.protocol)
+            assert re.search("by neighbourhoods, [1234] mixed: ", mixed.protocol)
     gain = evaluation.differences["refinement"]["map_at_r"]
     assert gain.low > 0
     assert gain.value == pytest.approx(

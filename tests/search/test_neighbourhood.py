@@ -88,7 +88,7 @@ def test_copies_do_not_change_what_reciprocity_says(of_each):
 
 
 @pytest.mark.parametrize(
-    ("of_each", "lowest", "highest"), [(2, 1, 1), (3, 1, 2), (5, 2, 3), (8, 3, 3), (16, 3, 3)]
+    ("of_each", "lowest", "highest"), [(2, 1, 1), (3, 1, 2), (5, 2, 3), (8, 4, 4), (16, 4, 4)]
 )
 def test_the_dose_follows_the_number_of_images_of_a_thing(of_each, lowest, highest):
     vectors = things(of_each)

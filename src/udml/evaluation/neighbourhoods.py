@@ -9,6 +9,7 @@ image among their nearest, and of those who count one of these. They are made an
 Shapes: m gallery images, d embedding length, k neighbours that are mixed. Float32 unit rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import faiss
@@ -19,6 +20,7 @@ from udml.search.neighbourhood import (
     COPY,
     DEPTH,
     NEIGHBOURS,
+    ROUNDS,
     distinct,
     mix,
     mix_all,
@@ -36,8 +38,8 @@ class Neighbourhoods:
     Attributes:
         gallery: float32 [m, d].
         positions, similarity: int32 and float32 [m, n], the graph as found, copies among it.
-        nearest: int32 [m, k], whom each image is mixed with.
-        once, mixed: float16 [m, d], mixtures of the first round and of the second.
+        nearest, weights: int32 and float32 [m, k], whom each image is mixed with.
+        rounds: the gallery, and the mixtures of each round, float16 [m, d].
         because: why k, a sentence.
     """
 
@@ -45,8 +47,8 @@ class Neighbourhoods:
     positions: np.ndarray
     similarity: np.ndarray
     nearest: np.ndarray
-    once: np.ndarray
-    mixed: np.ndarray
+    weights: np.ndarray
+    rounds: Sequence[np.ndarray]
     because: str
 
     @property
@@ -61,10 +63,12 @@ def know_neighbourhoods(gallery: np.ndarray) -> Neighbourhoods:
     base.add(np.ascontiguousarray(gallery))
     positions, similarity = neighbour_graph(base, gallery, len(gallery), None)
     near, weights, because = whom_to_mix(positions, similarity, gallery)
-    once, mixed = (np.empty(gallery.shape, np.float16) for _ in range(2))
-    mix_all(gallery, near, weights, once)
-    mix_all(once, near, weights, mixed)
-    return Neighbourhoods(gallery, positions, similarity, near, once, mixed, because)
+    rounds = [gallery]
+    for _ in range(ROUNDS):
+        mixed = np.empty(gallery.shape, np.float16)
+        mix_all(rounds[-1], near, weights, mixed)
+        rounds.append(mixed)
+    return Neighbourhoods(gallery, positions, similarity, near, weights, rounds, because)
 
 
 def refine_with(known: Neighbourhoods) -> Refine:
@@ -121,34 +125,50 @@ def _counted_by(nearest: np.ndarray, count: int) -> list[np.ndarray]:
 def _mixtures_without(
     known: Neighbourhoods, counted_by: list[np.ndarray], missing: np.ndarray, of: np.ndarray
 ) -> np.ndarray:
-    """The mixtures of some images, float32 [n, d], as they are in a gallery that lacks the missing ones."""
-    mixtures = known.mixed[of].astype(np.float32)
-    changed = np.unique(np.concatenate([np.empty(0, np.int64), *(counted_by[i] for i in missing)]))
-    touched = np.isin(of, changed) | np.isin(known.nearest[of], changed).any(axis=1)
-    rows = of[touched]
-    if len(rows) == 0:
-        return mixtures
-    near, weights = _nearest_without(known, missing, rows)
-    members = np.unique(np.concatenate([rows, near[near >= 0]]))
-    once = _once_without(known, missing, changed, members)
-    place = np.searchsorted(members, np.where(near >= 0, near, members[0]))
-    mixed = mix(once[np.searchsorted(members, rows)], weights, once[place])
-    mixtures[touched] = mixed.astype(np.float16)
-    return mixtures
+    """The mixtures of some images, float32 [n, d], as they are in a gallery that lacks the missing ones.
+
+    Changed are, in the first round, those who counted a missing image; in each later one also those who
+    count one that has changed. Of these only they are made anew that the images asked for depend on.
+    """
+    counting = _counting(counted_by, missing)
+    lists = counting, *_nearest_without(known, missing, counting)
+    needed = [of]
+    for _ in range(ROUNDS - 1):
+        near = _lists_of(known, lists, needed[-1])[0]
+        needed.append(np.union1d(needed[-1], near[near >= 0]))
+    changed = counting
+    anew = np.empty(0, np.int64), np.empty((0, known.gallery.shape[1]), np.float16)
+    for before, rows in zip(known.rounds, reversed(needed), strict=False):
+        made = np.intersect1d(rows, changed)
+        near, weights = _lists_of(known, lists, made)
+        mixed = mix(_patched(before, anew, made), weights, _patched(before, anew, np.maximum(near, 0)))
+        anew = made, mixed.astype(np.float16)
+        changed = np.union1d(changed, _counting(counted_by, changed))
+    return _patched(known.rounds[-1], anew, of)
 
 
-def _once_without(
-    known: Neighbourhoods, missing: np.ndarray, changed: np.ndarray, of: np.ndarray
-) -> np.ndarray:
-    """Mixtures of the first round, float32 [n, d]; those of `changed` images are made anew."""
-    once = known.once[of].astype(np.float32)
-    anew = np.isin(of, changed)
-    rows = of[anew]
-    if len(rows):
-        near, weights = _nearest_without(known, missing, rows)
-        made = mix(known.gallery[rows], weights, known.gallery[np.maximum(near, 0)])
-        once[anew] = made.astype(np.float16)
-    return once
+def _counting(counted_by: list[np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Everybody who is mixed with one of these images, ascending."""
+    return np.unique(np.concatenate([np.empty(0, np.int64), *(counted_by[image] for image in images)]))
+
+
+def _lists_of(
+    known: Neighbourhoods, changed: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whom these images are mixed with, positions and similarities [n, k]; some have other lists by now."""
+    near, weights = known.nearest[rows], known.weights[rows]
+    other = np.isin(rows, changed[0])
+    place = np.searchsorted(changed[0], rows[other])
+    near[other], weights[other] = changed[1][place], changed[2][place]
+    return near, weights
+
+
+def _patched(whole: np.ndarray, anew: tuple[np.ndarray, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Rows of `whole`, float32 [..., d], but for those that were made anew: their numbers and vectors."""
+    found = whole[rows].astype(np.float32)
+    other = np.isin(rows, anew[0])
+    found[other] = anew[1][np.searchsorted(anew[0], rows[other])]
+    return found
 
 
 def _nearest_without(
@@ -156,7 +176,6 @@ def _nearest_without(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whom these images are mixed with where some are missing: positions and similarities [n, k]."""
     positions = known.positions[rows]
-    there = ~np.isin(positions, missing)
-    positions = np.where(there, positions, np.int32(-1))
+    positions = np.where(np.isin(positions, missing), np.int32(-1), positions)
     near, weights = without_copies(positions, known.similarity[rows], known.gallery)
     return near[:, : known.count], weights[:, : known.count]

@@ -33,10 +33,11 @@ from udml.search.gallery import (
     MIXED_FILE,
     VECTORS_FILE,
     IndexInfo,
+    Rows,
     search_base,
 )
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
-from udml.search.neighbourhood import mix_all, neighbour_graph, whom_to_mix
+from udml.search.neighbourhood import ROUNDS, mix_all, neighbour_graph, whom_to_mix
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200
@@ -152,10 +153,13 @@ def _write_mixed(path: Path, base: Any, chunks: Sequence[np.ndarray], info: Inde
         with atomic_path(path) as temporary:
             shape = (info.count, info.dim)
             mixtures = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float16), shape)
-            with tempfile.TemporaryFile(dir=path.parent) as first:  # a million are a gigabyte
-                once = np.memmap(first, np.float16, "w+", shape=shape)
-                mix_all(vectors, near, weights, once)
-                mix_all(once, near, weights, mixtures)
+            with tempfile.TemporaryDirectory(dir=path.parent) as scratch:  # a million are a gigabyte
+                turns = [np.memmap(Path(scratch, turn), np.float16, "w+", shape=shape) for turn in "ab"]
+                before: Rows = vectors
+                for number in range(ROUNDS):
+                    out = mixtures if number == ROUNDS - 1 else turns[number % 2]
+                    mix_all(before, near, weights, out)
+                    before = out
             mixtures.flush()
     return replace(info, mixed_neighbours=mixed, mixed_because=reason)
 

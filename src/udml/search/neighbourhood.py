@@ -1,10 +1,10 @@
 """What a collection knows of its own images: each one's nearest others, and its mixture with them.
 
 Database-side augmentation (Arandjelovic and Zisserman, CVPR 2012) with the weights of alpha query expansion
-(Radenovic, Tolias and Chum, 1711.02512), twice over: an image becomes the unit vector of itself plus its k
-nearest others, each weighted by the third power of its similarity; then the same is done with what came of
-it and the same weights. The second round reaches the neighbours' neighbours, but only as far as both steps
-are short, so that it helps large classes and spares small ones. Copies count once: a burst would otherwise
+(Radenovic, Tolias and Chum, 1711.02512), four times over: an image becomes the unit vector of itself plus its
+k nearest others, each weighted by the third power of its similarity; then the same is done with what came of
+it and the same weights. Later rounds reach the neighbours' neighbours, but only as far as every step is
+short, so that they help large classes and spare small ones. Copies count once: a burst would otherwise
 mix with itself alone. How many others, k, is chosen from the neighbour graph, without labels; see
 `choose_mixed`.
 
@@ -21,8 +21,9 @@ from udml.search.gallery import Rows, search_base
 COPY = 0.995  # a more similar image is a copy, and tells nothing new
 NEIGHBOURS = 32  # of which the graph is made, and looked at for a query; copies take places among them
 DEPTH = 100  # candidates that are put in order; further ones stay in plain order
-MAX_MIXED = 3  # more in two rounds was not safe on small classes
-ROUNDS = 2
+# Both were chosen on classes left out of training; docs/search.md has the table.
+MAX_MIXED = 4
+ROUNDS = 4
 _POWER = 3
 _TIE = 1e-6  # a matrix product may tell two equal vectors apart by less
 _CLEAR = 0.004  # a fall of reciprocity that is not chance
@@ -171,7 +172,7 @@ def choose_mixed(shares: np.ndarray, count: int) -> tuple[int, str]:
     Where a thing has m images, each is among the nearest of its m - 1 fellows and they among its own, so
     reciprocity rises up to k = m - 1; beyond that, lists fill up with images of other things, which do not
     return it. The first k behind which it clearly falls tells the number of images of a thing. Without
-    such a fall the number stays unknown, and three are mixed, which harmed at no class size measured.
+    such a fall the number stays unknown, and four are mixed, which harmed at no class size measured.
 
     Args:
         shares: float64 [m], from `reciprocity`.

@@ -79,6 +79,17 @@ def test_the_items_say_what_is_behind_an_id(workspace):
     np.testing.assert_array_equal(vector_at(opened, item.position), vectors_of(opened, np.array([1007]))[0])
 
 
+def test_the_items_say_which_images_are_near_duplicates(workspace):
+    root, images = workspace
+    groups = [1000 + {3: 1, 9: 1, 12: 11}.get(row, row) for row in range(COUNT)]
+    prepared = write_prepared(root / "prepare", images, [None] * COUNT, ["train"] * COUNT, groups)
+    write_json(prepared / SUMMARY_FILE, {"data_version": "a" * 16})
+    run(root)
+    items = Items(root / "index" / "items.sqlite")
+    assert {i.image_id: i.copy_of for i in items if i.copy_of} == {1003: 1001, 1009: 1001, 1012: 1011}
+    assert sorted(item.image_id for item in items.copies([1001])) == [1001, 1003, 1009]
+
+
 def test_vectors_come_back_in_the_order_asked_for(workspace):
     root, images = workspace
     embedder = run(root)

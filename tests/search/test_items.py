@@ -2,6 +2,7 @@ import hashlib
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -77,3 +78,22 @@ def test_missing_damaged_and_foreign_files_are_refused_by_name(tmp_path):
         database.execute("PRAGMA user_version = 9")
     with pytest.raises(UdmlError, match="another version of udml"):
         Items(path)
+
+
+def test_groups_of_near_duplicates_are_found_by_their_first(tmp_path):
+    every = [replace(item(n), copy_of={4: 2, 7: 2, 9: 8}.get(n)) for n in range(10)]
+    write_items(tmp_path / "items.sqlite", every)
+    items = Items(tmp_path / "items.sqlite")
+    assert list(items) == every
+    assert {i.image_id for i in items.copies([2])} == {2, 4, 7}
+    assert {i.image_id for i in items.copies([8, 3, 77])} == {8, 9, 3}
+
+
+def test_a_file_from_before_there_were_groups_still_opens(tmp_path):
+    every = [item(number) for number in range(5)]
+    write_items(tmp_path / "items.sqlite", every)
+    with closing(sqlite3.connect(tmp_path / "items.sqlite")) as database:
+        database.executescript("DROP INDEX by_group; ALTER TABLE items DROP COLUMN copy_of")
+    items = Items(tmp_path / "items.sqlite")
+    assert list(items) == every
+    assert items.copies([3, 77]) == [every[3]]

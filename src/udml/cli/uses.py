@@ -13,7 +13,8 @@ from udml.text import printable
 
 if TYPE_CHECKING:
     from udml.search.embedder import EmbeddedFiles, FileProblem
-    from udml.serving.engine.searcher import Refine, Searcher
+    from udml.serving.engine.answers import Refine
+    from udml.serving.engine.searcher import Searcher
 
 
 def add_uses(commands: Commands) -> None:

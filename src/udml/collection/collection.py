@@ -106,6 +106,10 @@ class Collection:
         """What the index itself says of its images, by id; others are left out."""
         return self._items.get_many(image_ids)
 
+    def indexed_copies(self, firsts: Sequence[int]) -> list[IndexedItem]:
+        """What the index holds of the groups of near-duplicates that begin with these ids, removed or not."""
+        return self._items.copies(firsts)
+
     def items(self, image_ids: Iterable[int]) -> dict[int, Item]:
         """What is behind ids that a search has found, by id; also if one was removed since."""
         wanted = list(set(image_ids))

@@ -24,7 +24,7 @@ from udml.search.no_match import nearest_others, spread_rows, threshold_at
 from udml.search.reference import write_reference
 
 _VIEWS_SEED = 0
-_ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset")
+_ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset", "group")
 
 
 def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> None:
@@ -85,8 +85,9 @@ def _strong_views(embedder: Embedder, store: ImageStore, count: int) -> np.ndarr
 
 def _items(catalog: pd.DataFrame) -> Iterator[IndexedItem]:
     columns = [catalog[name].tolist() for name in _ITEM_COLUMNS]
-    for position, (image_id, source, label, sha256, size_bytes, *place) in enumerate(
+    for position, (image_id, source, label, sha256, size_bytes, shard, offset, group) in enumerate(
         zip(*columns, strict=True)
     ):
         named = label if isinstance(label, str) else None  # a missing one is NaN to pandas
-        yield IndexedItem(image_id, source, named, sha256, size_bytes, position, *place)
+        copy_of = None if group == image_id else group
+        yield IndexedItem(image_id, source, named, sha256, size_bytes, position, shard, offset, copy_of)

@@ -18,6 +18,7 @@ NOT_IN_DATA = -1  # the shard of an item whose original is kept among the additi
 _REBUILD = "build the index again with `dvc repro index`"
 _IDS_AT_ONCE = 500  # SQLite allows 999 variables in a statement
 _COLUMNS = "image_id, source, label, sha256, size_bytes, position, data_shard, data_offset"
+_COPY_OF = "copy_of"  # a column that files from before there were groups lack
 # A table without a primary key of its own: rows lie in order of image_id, which is what is looked up.
 _SCHEMA = """
 CREATE TABLE items (
@@ -28,7 +29,8 @@ CREATE TABLE items (
     size_bytes INTEGER NOT NULL,
     position INTEGER NOT NULL,
     data_shard INTEGER NOT NULL,
-    data_offset INTEGER NOT NULL
+    data_offset INTEGER NOT NULL,
+    copy_of INTEGER
 );
 """
 _VERSION = 1
@@ -61,11 +63,14 @@ class IndexedItem(Item):
         position: of its vector in the FAISS index.
         data_shard, data_offset: where its original bytes are in the imported data; NOT_IN_DATA for
             images that were added later.
+        copy_of: image_id of the first image of its group of near-duplicates; None for that one, and for
+            images that are like no other.
     """
 
     position: int
     data_shard: int
     data_offset: int
+    copy_of: int | None = None
 
 
 def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
@@ -77,9 +82,11 @@ def write_items(path: Path, items: Iterable[IndexedItem]) -> None:
             database.execute("PRAGMA journal_mode = OFF")  # nobody sees the file before it is whole
             database.executescript(_SCHEMA)
             database.executemany(
-                f"INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_row, ordered)
+                f"INSERT INTO items ({_COLUMNS}, {_COPY_OF}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                map(_row, ordered),
             )
             database.execute("CREATE INDEX by_content ON items (sha256)")
+            database.execute(f"CREATE INDEX by_group ON items ({_COPY_OF}) WHERE {_COPY_OF} IS NOT NULL")
             database.execute(f"PRAGMA user_version = {_VERSION}")
 
 
@@ -103,8 +110,11 @@ class Items:
             )
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             (self._count,) = self._database.execute("SELECT count(*) FROM items").fetchone()
+            columns = [row[1] for row in self._database.execute("PRAGMA table_info(items)")]
         if version != _VERSION:
             raise UdmlError(f"{path} was written by another version of udml", _REBUILD)
+        self._has_groups = _COPY_OF in columns
+        self._columns = f"{_COLUMNS}, {_COPY_OF if self._has_groups else 'NULL'}"
 
     def __len__(self) -> int:
         return self._count
@@ -112,7 +122,7 @@ class Items:
     def __iter__(self) -> Iterator[IndexedItem]:
         """Every item, in order of image_id."""
         with self._reading():
-            rows = self._database.execute(f"SELECT {_COLUMNS} FROM items ORDER BY image_id")
+            rows = self._database.execute(f"SELECT {self._columns} FROM items ORDER BY image_id")
             while some := rows.fetchmany(_IDS_AT_ONCE):
                 yield from map(_item, some)
 
@@ -132,6 +142,11 @@ class Items:
         """Which of these hashes an item's file has."""
         return {item.sha256 for item in self._where("sha256", [bytes.fromhex(one) for one in sha256s])}
 
+    def copies(self, firsts: Sequence[int]) -> list[IndexedItem]:
+        """Every item of the groups of near-duplicates that begin with these ids, these items included."""
+        found = self._where("image_id", firsts)
+        return found + (self._where(_COPY_OF, firsts) if self._has_groups else [])
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()
@@ -143,7 +158,7 @@ class Items:
             marks = ", ".join("?" * len(some))
             with self._reading(), self._lock:
                 rows = self._database.execute(
-                    f"SELECT {_COLUMNS} FROM items WHERE {column} IN ({marks})", some
+                    f"SELECT {self._columns} FROM items WHERE {column} IN ({marks})", some
                 ).fetchall()
             found += map(_item, rows)
         return found
@@ -159,9 +174,9 @@ class Items:
 def _row(item: IndexedItem) -> tuple[int | str | bytes | None, ...]:
     content = bytes.fromhex(item.sha256)
     place = (item.position, item.data_shard, item.data_offset)
-    return (item.image_id, item.source, item.label, content, item.size_bytes, *place)
+    return (item.image_id, item.source, item.label, content, item.size_bytes, *place, item.copy_of)
 
 
-def _item(row: tuple[int, str, str | None, bytes, int, int, int, int]) -> IndexedItem:
-    image_id, source, label, content, size_bytes, *place = row
-    return IndexedItem(image_id, source, label, content.hex(), size_bytes, *place)
+def _item(row: tuple[int, str, str | None, bytes, int, int, int, int, int | None]) -> IndexedItem:
+    image_id, source, label, content, size_bytes, position, shard, offset, copy_of = row
+    return IndexedItem(image_id, source, label, content.hex(), size_bytes, position, shard, offset, copy_of)

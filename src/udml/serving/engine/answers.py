@@ -1,6 +1,26 @@
-"""What a search answers, and what answered."""
+"""What a search is asked for, what it answers, and what answered."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Refine = Literal["auto", "none"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be found for a query.
+
+    Attributes:
+        k: how many, at least 1.
+        threshold: the lowest similarity that counts, -1..1; None for no limit.
+        refine: "auto" orders by neighbourhoods where the index knows them, "none" by similarity alone.
+        collapse: near-duplicates come as one hit with copies, and count once among the k.
+    """
+
+    k: int
+    threshold: float | None = None
+    refine: Refine = "auto"
+    collapse: bool = False
 
 
 @dataclass(frozen=True)
@@ -12,12 +32,14 @@ class Hit:
         similarity: cosine, -1..1; 1 is the same picture.
         source: its path inside the imported folder, or the name it was added under.
         label: its class, or None where nobody named it.
+        copies: where near-duplicates collapse, the others of its group, most similar first; else none.
     """
 
     image_id: int
     similarity: float
     source: str
     label: str | None
+    copies: tuple["Hit", ...] = ()
 
 
 @dataclass(frozen=True)

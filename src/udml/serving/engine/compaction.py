@@ -6,7 +6,7 @@ and keeps the originals. What the new index holds already is simply not laid ove
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -95,7 +95,8 @@ def _index_params(version: Path) -> Index:
 
 def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path) -> None:
     collection = searcher.collection
-    items = list(_folded_items(collection, overlay))
+    firsts = searcher.copies.firsts(overlay.ids.tolist(), overlay)
+    items = list(_folded_items(collection, overlay, firsts))
     ids = np.array([item.image_id for item in items], np.int64)
     kind = kind_for(len(items), params)
     views = _strong_views(searcher, ids, params.recall_queries) if kind != "flat" else None
@@ -113,8 +114,10 @@ def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path
         write_index(out, built, chunks, info, items, params.mix_neighbours)
 
 
-def _folded_items(collection: Collection, overlay: Overlay) -> Iterator[IndexedItem]:
-    """What stays of the index, in its order, then what was added."""
+def _folded_items(
+    collection: Collection, overlay: Overlay, firsts: Mapping[int, int]
+) -> Iterator[IndexedItem]:
+    """What stays of the index, in its order, then what was added, by `firsts` in groups."""
     hidden = set(overlay.hidden.tolist())
     ids = [i for i in collection.index.ids.tolist() if i not in hidden]
     position = 0
@@ -125,9 +128,9 @@ def _folded_items(collection: Collection, overlay: Overlay) -> Iterator[IndexedI
             yield replace(found[i], position=position)
             position += 1
     for i, item in collection.items(overlay.ids.tolist()).items():
-        yield IndexedItem(
-            i, item.source, item.label, item.sha256, item.size_bytes, position, NOT_IN_DATA, NOT_IN_DATA
-        )
+        place = (position, NOT_IN_DATA, NOT_IN_DATA)
+        copy_of = None if firsts[i] == i else firsts[i]
+        yield IndexedItem(i, item.source, item.label, item.sha256, item.size_bytes, *place, copy_of)
         position += 1
 
 

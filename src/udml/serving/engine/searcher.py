@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import faiss
 import numpy as np
@@ -12,21 +13,24 @@ from PIL import Image
 from udml import paths
 from udml.collection.additions import ADDITIONS_FILE, Additions
 from udml.collection.collection import Collection
+from udml.collection.copies import CopyGroups
 from udml.collection.outcome import Added, NewFile
+from udml.cropping import Crop
 from udml.errors import UdmlError
 from udml.machine import usable_cores
-from udml.pixels import Undecodable, decode
+from udml.pixels import decode
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
 from udml.registry.store import VERSIONS
 from udml.search.embedder import EmbeddedFiles, Embedder, embed_files
 from udml.search.gallery import open_index
 from udml.search.items import ITEMS_FILE, Item, Items
-from udml.serving.engine.answers import Hit, Version
+from udml.serving.engine.answers import Hit, Refine, Version, Wanted
+from udml.serving.engine.decoding import MAX_PIXELS, decode_for, embed_bytes
+from udml.serving.engine.finding import find
 from udml.serving.engine.pictures import thumbnail_jpeg
+from udml.serving.engine.queries import together
 
-MAX_PIXELS = 100_000_000  # larger images are refused by their header, before they are decoded
 WORKSPACE = "workspace"
-Refine = Literal["auto", "none"]
 
 
 class Searcher:
@@ -37,6 +41,7 @@ class Searcher:
     Attributes:
         embedder: the model.
         collection: what is searched.
+        copies: which images of it show the same.
     """
 
     def __init__(
@@ -48,14 +53,15 @@ class Searcher:
         # Pillow decodes outside Python's global lock.
         self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self.embedder = Embedder(model, self._threads)
-        self._warm_up()
+        self.embed_images([_noise(self.embedder.card.store_short_side_px)])  # lays out its memory
         self.collection = Collection(
             open_index(index, self.embedder.card),
             Items(index / ITEMS_FILE),
             None if additions is None else Additions(additions),
             data,
-            self._embed_bytes,
+            partial(embed_bytes, self.embedder, self._decoders),
         )
+        self.copies = CopyGroups(self.collection)
 
     @classmethod
     def open(cls, path: str | Path, data: str | Path = paths.DATA, threads: int | None = None) -> Self:
@@ -101,6 +107,11 @@ class Searcher:
         """
         return self.collection.index.info.no_match_below
 
+    @property
+    def knows_neighbourhoods(self) -> bool:
+        """Whether the index has mixtures; without them every search is by similarity alone."""
+        return self.collection.index.mixed is not None
+
     def __len__(self) -> int:
         """Images that a search can find."""
         return len(self.collection)
@@ -108,35 +119,36 @@ class Searcher:
     # --- searching --------------------------------------------------------------------------------
 
     def search(
-        self, path: str | Path, k: int = 8, threshold: float | None = None, refine: Refine = "auto"
+        self,
+        path: str | Path | Sequence[str | Path],
+        k: int = 8,
+        threshold: float | None = None,
+        refine: Refine = "auto",
+        collapse: bool = False,
+        unlike: Sequence[str | Path] = (),
     ) -> list[Hit]:
         """The images of the collection most like the picture at `path`, best first.
 
         Args:
-            path: an image file.
+            path: an image file; or several, to find what is like all of them together.
             k: how many, at least 1.
             threshold: the lowest similarity that counts, -1..1; None for no limit.
             refine: as for `neighbours`.
-
-        Returns:
-            At most k; fewer where the collection, or what passes the threshold, is smaller.
+            collapse: as for `neighbours`.
+            unlike: image files to stay away from; see `udml.search.mixed_query`.
 
         Raises:
-            UdmlError: if the file is not a usable image.
+            UdmlError: if a file is not a usable image, or nothing is left to search for.
         """
-        embedded = self.embed([Path(path)])
-        if embedded.problems:
-            problem = embedded.problems[0]
-            raise UdmlError(
-                f"{problem.path}: {problem.reason} ({problem.detail})", "search with another picture"
-            )
-        return self.neighbours(embedded.vectors, k, threshold, refine)[0]
+        like = [path] if isinstance(path, str | Path) else path
+        embedded = self.embed([Path(one) for one in (*like, *unlike)])
+        return self.neighbours(together(embedded, len(like))[None], k, threshold, refine, collapse)[0]
 
     def embed(self, files: Sequence[Path]) -> EmbeddedFiles:
         """Embed image files; unusable ones are listed, the others go on."""
         return embed_files(self.embedder, files)
 
-    def decode(self, data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    def decode(self, data: bytes, max_pixels: int = MAX_PIXELS, crop: Crop | None = None) -> np.ndarray:
         """Decode a file's bytes as this model wants to see them: uint8 [h, w, 3], RGB, upright.
 
         JPEGs are shrunk while they are decoded. The size is checked before that, in the header.
@@ -144,11 +156,12 @@ class Searcher:
         Args:
             data: of one image file.
             max_pixels: largest width x height accepted.
+            crop: the part of the picture that is wanted; None for all of it.
 
         Raises:
             Undecodable: with the reason; it is a UdmlError.
         """
-        return decode(data, self.embedder.card.store_short_side_px, max_pixels=max_pixels).pixels
+        return decode_for(self.embedder, data, max_pixels, crop)
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed decoded images of any sizes, uint8 [h, w, 3] each; see `Embedder.embed`.
@@ -159,7 +172,13 @@ class Searcher:
         return self.embedder.embed(images)
 
     def neighbours(
-        self, vectors: np.ndarray, k: int, threshold: float | None = None, refine: Refine = "auto"
+        self,
+        vectors: np.ndarray,
+        k: int,
+        threshold: float | None = None,
+        refine: Refine = "auto",
+        collapse: bool = False,
+        leave_out: Sequence[int] = (),
     ) -> list[list[Hit]]:
         """The nearest images of each vector, best first.
 
@@ -170,6 +189,8 @@ class Searcher:
             refine: "auto" orders by neighbourhoods where the index knows them, the first hit being the
                 most similar image all the same; "none" by similarity alone. The similarity of a hit is its
                 cosine either way.
+            collapse: near-duplicates come as one hit with `copies`, and count once among the k.
+            leave_out: ids that are not to be found.
 
         Returns:
             n lists of at most k; fewer where the collection, or what passes the threshold, is smaller.
@@ -180,23 +201,16 @@ class Searcher:
         if k < 1:
             raise UdmlError(f"k is {k}", "ask for at least 1 neighbour")
         faiss.omp_set_num_threads(self._threads)  # a setting of the calling thread
-        lowest = -np.inf if threshold is None else threshold
-        if refine == "none":
-            similarity, ids = self.collection.search(vectors, k)
-        else:
-            similarity, ids = self.collection.search_refined(vectors, k, lowest)
-        items = self.collection.items(ids.ravel().tolist())
-        return [
-            [
-                Hit(i, s, items[i].source, items[i].label)
-                for i, s in zip(row_ids, row, strict=True)
-                if s >= lowest and i in items
-            ]
-            for row_ids, row in zip(ids.tolist(), similarity.tolist(), strict=True)
-        ]
+        asked = Wanted(k, threshold, refine, collapse)
+        return find(self.collection, self.copies, vectors, asked, frozenset(leave_out))
 
     def neighbours_of(
-        self, image_id: int, k: int, threshold: float | None = None, refine: Refine = "auto"
+        self,
+        image_id: int,
+        k: int,
+        threshold: float | None = None,
+        refine: Refine = "auto",
+        collapse: bool = False,
     ) -> list[Hit]:
         """The nearest other images of an image of the collection, best first; see `neighbours`.
 
@@ -204,8 +218,7 @@ class Searcher:
             UdmlError: if it is not in the collection.
         """
         vector = self.collection.vector(image_id)
-        hits = self.neighbours(vector[None], k + 1, threshold, refine)[0]
-        return [hit for hit in hits if hit.image_id != image_id][:k]
+        return self.neighbours(vector[None], k, threshold, refine, collapse, [image_id])[0]
 
     # --- items ------------------------------------------------------------------------------------
 
@@ -226,7 +239,7 @@ class Searcher:
         return self.collection.original(image_id)
 
     def picture(self, image_id: int, short_side_px: int) -> Image.Image:
-        """An image of the collection, its shorter side at most `short_side_px`; errors of `image_bytes`."""
+        """An image of the collection, its shorter side at most this; errors of `image_bytes`."""
         return Image.fromarray(decode(self.image_bytes(image_id), short_side_px).pixels)
 
     def thumbnail(self, image_id: int, side_px: int) -> bytes:
@@ -272,23 +285,9 @@ class Searcher:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _embed_bytes(self, files: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
-        """A vector, float32 [d], or the reason why not for each file."""
-        images = list(self._decoders.map(self._try_to_decode, files))
-        vectors = iter(self.embed_images([image for image in images if isinstance(image, np.ndarray)]))
-        return [image if isinstance(image, Undecodable) else next(vectors) for image in images]
 
-    def _try_to_decode(self, data: bytes) -> np.ndarray | Undecodable:
-        try:
-            return self.decode(data)
-        except Undecodable as problem:
-            return problem
-
-    def _warm_up(self) -> None:
-        """One picture through the model, so that the first query finds its memory laid out."""
-        side_px = self.embedder.card.store_short_side_px
-        noise = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
-        self.embed_images([noise])
+def _noise(side_px: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
 
 
 def open_workspace(data: Path = paths.DATA, threads: int | None = None) -> Searcher:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import faiss
@@ -13,12 +14,12 @@ from tests.fixtures.models import DIM, pictures, tiny_card, write_model
 from tests.registry.workspace import make_sources
 from udml.data.identity import image_id
 from udml.data.shards import ShardWriter
-from udml.files import write_json
 from udml.pixels import decode
 from udml.registry import store
+from udml.search.build import write_index
 from udml.search.embedder import Embedder
-from udml.search.gallery import INDEX_FILE, INFO_FILE, REFERENCE_FILE, IndexInfo
-from udml.search.items import ITEMS_FILE, IndexedItem, write_items
+from udml.search.gallery import REFERENCE_FILE, IndexInfo
+from udml.search.items import IndexedItem
 
 
 def png(image: np.ndarray) -> bytes:
@@ -38,8 +39,13 @@ def make_version(
     stored: list[tuple[str, bytes, str | None]],
     seed: int = 0,
     no_match_below: float | None = None,
+    mixed: bool = False,
+    copy_of: Mapping[str, str] | None = None,
 ) -> str:
-    """Put files into data/, index them by a model made from `seed`, register and promote that."""
+    """Put files into data/, index them by a model made from `seed`, register and promote that.
+
+    `copy_of` says by name which files are near-duplicates of which.
+    """
     place = root / f"made-{len(store.version_names(root / 'models'))}"
     place.mkdir(parents=True)
     sources = make_sources(place, seed)
@@ -51,14 +57,17 @@ def make_version(
         for position, (source, data, label) in enumerate(stored):
             key, sha256 = image_id(source), hashlib.sha256(data).hexdigest()
             where = writer.add(key, source, data)
-            items.append(IndexedItem(key, source, label, sha256, len(data), position, *where))
+            first = (copy_of or {}).get(source)
+            items.append(
+                IndexedItem(
+                    key, source, label, sha256, len(data), position, *where, first and image_id(first)
+                )
+            )
     vectors = embedder.embed([decode(data, 40).pixels for _, data, _ in stored])
     built = faiss.IndexIDMap2(faiss.IndexFlatIP(DIM))
     built.add_with_ids(vectors, np.array([item.image_id for item in items]))
-    faiss.write_index(built, str(sources.index / INDEX_FILE))
-    write_items(sources.index / ITEMS_FILE, items)
     info = IndexInfo(f"{seed:016x}", "data-0", "flat", DIM, len(items), 1.0, {}, no_match_below, 0.05)
-    write_json(sources.index / INFO_FILE, vars(info))
+    write_index(sources.index, built, [vectors], info, items, mixed)
     (sources.index / REFERENCE_FILE).write_bytes(b"what the model was trained on")
     name = store.register(root / "models", sources).name
     store.promote(root / "models", name, "")

@@ -49,7 +49,6 @@ def test_search_with_an_image_of_the_collection_leaves_it_out(registry):
         by_id = http.post("/v1/search", params={"id": ID, "k": 3})
         by_file = http.post("/v1/search?k=4", content=FILE)
         assert sources(by_id) == sources(by_file)[1:]
-        problem(http.post("/v1/search", params={"id": ID}, content=FILE), 400, "image_and_id")
         problem(http.post("/v1/search", params={"id": "0" * 16}), 404, "not_found")
         problem(http.post("/v1/search", params={"id": "../../etc"}), 422, "invalid_request")
         problem(http.post("/v1/search"), 400, "one_image")

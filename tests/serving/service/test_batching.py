@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 
+from udml.serving.engine.answers import Wanted
 from udml.serving.service.batching import Batcher
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import Problem
@@ -23,7 +24,7 @@ class Engine:
         self.free.set()
         self.closed = threading.Event()
 
-    def decode(self, data, max_pixels):
+    def decode(self, data, max_pixels, crop):
         if data == b"bad":
             raise ZeroDivisionError
         return np.full((2, 2, 3), int(data), np.uint8)
@@ -36,7 +37,7 @@ class Engine:
             raise MemoryError
         return np.array([[image[0, 0, 0]] for image in images], np.float32)
 
-    def neighbours(self, vectors, k, threshold=None):
+    def neighbours(self, vectors, k, threshold, refine, collapse):
         return [[(self.version.name, int(vector[0]), k, threshold)] for vector in vectors]
 
     def close(self):
@@ -72,9 +73,12 @@ def test_each_gets_its_own_answer_and_those_that_wait_run_together():
 
     async def test(batcher):
         engine.free.clear()
-        first = asyncio.create_task(batcher.ask(version, b"1", 3))
+        first = asyncio.create_task(batcher.ask(version, b"1", Wanted(3)))
         await until(lambda: engine.batches == [1])
-        others = [asyncio.create_task(batcher.ask(version, str(n).encode(), 3 + n % 2)) for n in range(2, 50)]
+        others = [
+            asyncio.create_task(batcher.ask(version, str(n).encode(), Wanted(3 + n % 2)))
+            for n in range(2, 50)
+        ]
         await until(lambda: len(batcher._queue) == 48)
         engine.free.set()
         answers = [await task for task in [first, *others]]
@@ -99,15 +103,15 @@ def test_more_than_may_wait_are_refused_at_once():
 
     async def test(batcher):
         engine.free.clear()
-        tasks = [asyncio.create_task(batcher.ask(version, b"1", 1)) for _ in range(4)]
+        tasks = [asyncio.create_task(batcher.ask(version, b"1", Wanted(1))) for _ in range(4)]
         await until(lambda: batcher._waiting == 4)
         with pytest.raises(Problem) as refused:
-            await batcher.ask(version, b"1", 1)
+            await batcher.ask(version, b"1", Wanted(1))
         assert (refused.value.status, refused.value.code) == (503, "overloaded")
         assert refused.value.headers["Retry-After"] == "1"
         engine.free.set()
         await asyncio.gather(*tasks)
-        await batcher.ask(version, b"1", 1)
+        await batcher.ask(version, b"1", Wanted(1))
 
     run(test, max_waiting=4)
 
@@ -138,9 +142,9 @@ def test_a_batch_is_of_one_version_which_is_closed_after_its_last_answer():
 
     async def test(batcher):
         engines[0].free.clear()
-        tasks = [asyncio.create_task(batcher.ask(old, b"1", 1))]
+        tasks = [asyncio.create_task(batcher.ask(old, b"1", Wanted(1)))]
         await until(lambda: engines[0].batches == [1])
-        tasks += [asyncio.create_task(batcher.ask(v, b"2", 1)) for v in (old, old, new, new, old)]
+        tasks += [asyncio.create_task(batcher.ask(v, b"2", Wanted(1))) for v in (old, old, new, new, old)]
         await until(lambda: len(batcher._queue) == 5)
         old.release()  # as a switch does
         assert not engines[0].closed.is_set()

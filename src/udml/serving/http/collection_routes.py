@@ -16,6 +16,7 @@ from udml.serving.http.dependencies import (
     problems,
     upload_body,
 )
+from udml.serving.service.clusters import spread_over
 from udml.serving.service.editing import add_uploads
 from udml.serving.service.problems import Problem
 from udml.serving.service.switching import OpenVersion
@@ -30,6 +31,18 @@ async def item(service: ForReaders, version: CurrentVersion, image_id: IdInPath)
     """One image of the collection."""
     found = await service.run(version, lambda: known(version, image_id))
     return schemas.ItemAnswer(version=version.name, item=schemas.Item.of(found))
+
+
+@router.get("/items", responses=problems())
+async def some_items(
+    service: ForReaders,
+    version: CurrentVersion,
+    limit: Annotated[int, Query(ge=1, le=200, description="how many")] = 24,
+) -> schemas.Items:
+    """Images spread evenly over the collection, to show what it holds; the same ones until it changes."""
+    ids, images = await service.run(version, lambda: spread_over(version.searcher, limit))
+    items = await service.run(version, lambda: _items(version, ids))
+    return schemas.Items(version=version.name, images=images, items=items)
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """What several routes have in common: who may call, which version answers, what OpenAPI says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response, Security
@@ -58,10 +58,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def upload_body(required: bool = True, many: bool = False) -> dict[str, Any]:
+def upload_body(required: bool = True, many: bool = False, others: Sequence[str] = ()) -> dict[str, Any]:
     """OpenAPI of an upload. FastAPI itself would write large ones to disk, so `UploadReader` reads them."""
     image: dict[str, Any] = {"type": "string", "format": "binary"}
     part = {"type": "array", "items": image, "minItems": 1} if many else image
-    form = {"type": "object", "properties": {"image": part}, "required": ["image"]}
+    parts = {"image": part, **{name: {"type": "array", "items": image} for name in others}}
+    form = {"type": "object", "properties": parts, "required": ["image"] if required else []}
     content = {"application/octet-stream": {"schema": image}, "multipart/form-data": {"schema": form}}
     return {"requestBody": {"content": content, "required": required}}

@@ -11,6 +11,7 @@ from udml.serving.engine import answers
 Id = Annotated[
     str, Field(pattern="^[0-7][0-9a-f]{15}$", description="id of an image", examples=["00d1f3a95b7c2e48"])
 ]
+Refine = Literal["neighbourhood", "none"]
 
 
 def hex_id(image_id: int) -> str:
@@ -54,7 +55,7 @@ class Item(BaseModel):
         return cls(id=hex_id(item.image_id), source=item.source, label=item.label)
 
 
-class Neighbour(Item):
+class Found(Item):
     """An image that was found."""
 
     similarity: float = Field(description="cosine, -1 to 1; 1 is the same picture")
@@ -65,11 +66,33 @@ class Neighbour(Item):
         return cls(id=hex_id(hit.image_id), source=hit.source, label=hit.label, similarity=hit.similarity)
 
 
+class Neighbour(Found):
+    """An image that was found, and where near-duplicates collapse, those of it."""
+
+    copies: list[Found] = Field(
+        description="with collapse=true its near-duplicates, most similar first, 200 at most; else none"
+    )
+
+    @classmethod
+    def of_hit(cls, hit: answers.Hit) -> Self:
+        """As the engine found it."""
+        copies = [Found.of_hit(copy) for copy in hit.copies]
+        return cls(**Found.of_hit(hit).model_dump(), copies=copies)
+
+
 class Neighbours(Versioned):
     """What was found, best first."""
 
+    refine: Refine = Field(description="the order they are in; `none` where the index has no neighbourhoods")
     no_match_below: float | None = Field(description="calibrated: an image less similar is no match")
     neighbours: list[Neighbour]
+
+
+class Items(Versioned):
+    """Some images of the collection."""
+
+    images: int = Field(description="in the collection")
+    items: list[Item]
 
 
 class ItemAnswer(Versioned):

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from udml.cropping import Crop
 from udml.machine import usable_cores
 from udml.pixels import Undecodable
-from udml.serving.engine.answers import Hit
+from udml.serving.engine.answers import Hit, Wanted
 from udml.serving.engine.searcher import Searcher
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import Problem, busy, undecodable
@@ -43,8 +44,8 @@ class Answer:
 @dataclass(eq=False)
 class _Job:
     version: OpenVersion
-    k: int  # 0 where only the vector is wanted
-    threshold: float | None
+    wanted: Wanted | None  # None where only the vector is
+    crop: Crop | None
     answer: "asyncio.Future[Answer]"
     data: bytes  # dropped once decoded, or when the caller gives up: its room is given back then
     pixels: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -78,21 +79,21 @@ class Batcher:
             raise busy("overloaded", "too many images are waiting; try again shortly")
 
     async def ask(
-        self, version: OpenVersion, data: bytes, k: int = 0, threshold: float | None = None
+        self, version: OpenVersion, data: bytes, wanted: Wanted | None = None, crop: Crop | None = None
     ) -> Answer:
         """Decode an image, embed it and find its neighbours.
 
         Args:
             version: what to ask; it stays open until this is done, even where the caller gives up.
             data: bytes of an image file.
-            k: neighbours wanted; 0 for none.
-            threshold: see `Searcher.neighbours`.
+            wanted: what to find; None for nothing.
+            crop: the part of the picture that counts; None for all of it.
 
         Raises:
             Problem: no usable image, or too many wait already.
         """
         self.require_room()
-        job = _Job(version.take(), k, threshold, self._loop.create_future(), data)
+        job = _Job(version.take(), wanted, crop, self._loop.create_future(), data)
         self._count(1)
         try:
             self._decoders.submit(self._decode, job)
@@ -123,7 +124,7 @@ class Batcher:
             return
         try:
             with self._metrics.stage_seconds.labels("decode").time():
-                job.pixels = decode_bounded(job.version.searcher, job.data, self._max_pixels)
+                job.pixels = decode_bounded(job.version.searcher, job.data, self._max_pixels, job.crop)
         except Exception as error:
             self._from_thread(self._finish, [job], error)
             return
@@ -174,9 +175,12 @@ class Batcher:
             vectors = searcher.embed_images([job.pixels for job in batch])
         answers = [Answer(vector, []) for vector in vectors]
         with self._metrics.stage_seconds.labels("search").time():
-            for k, threshold in {(job.k, job.threshold) for job in batch if job.k}:
-                rows = [row for row, job in enumerate(batch) if (job.k, job.threshold) == (k, threshold)]
-                for row, hits in zip(rows, searcher.neighbours(vectors[rows], k, threshold), strict=True):
+            for wanted in {job.wanted for job in batch if job.wanted}:
+                rows = [row for row, job in enumerate(batch) if job.wanted == wanted]
+                found = searcher.neighbours(
+                    vectors[rows], wanted.k, wanted.threshold, wanted.refine, wanted.collapse
+                )
+                for row, hits in zip(rows, found, strict=True):
                     answers[row] = Answer(vectors[row], hits)
         return answers
 
@@ -199,14 +203,14 @@ class Batcher:
         self._count(-len(jobs))
 
 
-def decode_bounded(searcher: Searcher, data: bytes, max_pixels: int) -> np.ndarray:
-    """Decode an upload as `searcher` wants it; uint8 [h, w, 3] of bounded size.
+def decode_bounded(searcher: Searcher, data: bytes, max_pixels: int, crop: Crop | None = None) -> np.ndarray:
+    """Decode an upload, or a part of it, as `searcher` wants it; uint8 [h, w, 3] of bounded size.
 
     Raises:
         Problem: if it holds no usable image.
     """
     try:
-        pixels = searcher.decode(data, max_pixels)
+        pixels = searcher.decode(data, max_pixels, crop)
     except Undecodable as error:
         raise undecodable(error) from error
     height, width = pixels.shape[:2]

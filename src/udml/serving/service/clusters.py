@@ -42,6 +42,15 @@ def group_collection(searcher: Searcher) -> Clusters:
     return Clusters(group(ids, vectors), len(ids), images)
 
 
+def spread_over(searcher: Searcher, at_most: int) -> tuple[list[int], int]:
+    """Ids spread evenly over a collection in the order it was indexed and added, and how many there are."""
+    overlay = searcher.collection.refresh()
+    indexed = searcher.collection.index.ids
+    ids = np.concatenate([indexed[~np.isin(indexed, overlay.hidden)], overlay.ids])
+    chosen = np.unique(np.linspace(0, len(ids) - 1, min(at_most, len(ids))).round().astype(np.int64))
+    return ids[chosen].tolist(), len(ids)
+
+
 def group(image_ids: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:
     """Group images by k-means: about as many groups as a group has images, but never too many.
 

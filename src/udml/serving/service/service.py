@@ -49,22 +49,20 @@ class Service:
         Raises:
             Problem: 503, where too many wait or it takes too long.
         """
-        async with self._deadline():
+        async with self.deadline():
             return await self._pool.run(version, work)
 
-    async def ask(
-        self, request: Request, version: OpenVersion, k: int = 0, threshold: float | None = None
-    ) -> Answer:
-        """The answer for the one image that a request carries; see `Batcher.ask`."""
+    async def embed(self, request: Request, version: OpenVersion) -> Answer:
+        """The vector of the one image that a request carries."""
         async with self.uploads.read(request) as uploads:
             if len(uploads) != 1:
                 raise Problem(400, "one_image", f"send one image as the body; these are {len(uploads)}")
-            async with self._deadline():
-                return await self.batcher.ask(version, uploads[0].data, k, threshold)
+            async with self.deadline():
+                return await self.batcher.ask(version, uploads[0].data)
 
     async def clusters(self, version: OpenVersion) -> Clusters:
         """The groups of a version's collection; made when first asked for, and again after a change."""
-        async with self._deadline(), self._clustering:
+        async with self.deadline(), self._clustering:
             key = (version.name, version.searcher.version.revision)
             if self._clusters is None or self._clusters[0] != key:
                 made = await self._pool.run(version, lambda: group_collection(version.searcher))
@@ -78,7 +76,8 @@ class Service:
         self.versions.close()
 
     @asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
+    async def deadline(self) -> AsyncIterator[None]:
+        """What takes longer in the block than a request may gets a 503."""
         try:
             async with asyncio.timeout(self.settings.deadline_seconds):
                 yield

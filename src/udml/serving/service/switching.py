@@ -133,7 +133,7 @@ class Versions:
         """Open the champion, its files compared with what was registered, and make it answer once."""
         searcher = self._open_searcher(version_directory(self._models, CHAMPION))
         try:
-            vector = np.zeros((1, searcher.embedder.card.embedding_dim), np.float32)
+            vector = np.eye(1, searcher.embedder.card.embedding_dim, dtype=np.float32)
             searcher.neighbours(vector, 1)
         except BaseException:
             searcher.close()

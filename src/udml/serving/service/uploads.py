@@ -1,10 +1,11 @@
 """Reading the bodies of requests: never more memory than was set aside for them, never a file.
 
-A body is an image as it is, or multipart/form-data with parts named `image`.
+A body is an image as it is, or multipart/form-data with parts named `image`, and others where they mean
+something.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from udml.serving.service.problems import Problem, busy
 _BUDGET_BODIES = 8  # this many bodies of the largest size allowed fit into memory at once
 _MAX_FILES = 100
 _MAX_FIELDS = 4
+_IMAGE = "image"
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,12 @@ class Upload:
     Attributes:
         name: what the sender calls it, or "".
         data: the bytes of the file.
+        field: the part of the form it was; "image" where it was the whole body.
     """
 
     name: str
     data: bytes
+    field: str = _IMAGE
 
 
 class UploadReader:
@@ -43,12 +47,15 @@ class UploadReader:
         self._metrics = metrics
 
     @asynccontextmanager
-    async def read(self, request: Request, name: str | None = None) -> AsyncIterator[list[Upload]]:
+    async def read(
+        self, request: Request, name: str | None = None, fields: Sequence[str] = (_IMAGE,)
+    ) -> AsyncIterator[list[Upload]]:
         """The images of a request; their room is given back when the block ends.
 
         Args:
             request: whose body to read.
             name: of an image that is the whole body.
+            fields: names that the parts of a form may have.
 
         Raises:
             Problem: 413 too large, 503 no room, 408 too slow, 400 not multipart, or no image in it.
@@ -59,7 +66,7 @@ class UploadReader:
         self._reserve(wanted)
         try:
             with self._metrics.stage_seconds.labels("read").time():
-                uploads = await self._read(request, name or "")
+                uploads = await self._read(request, name or "", fields)
             yield uploads
         finally:
             self._reserve(-wanted)
@@ -77,18 +84,18 @@ class UploadReader:
             raise self._too_large()
         return int(stated)
 
-    async def _read(self, request: Request, name: str) -> list[Upload]:
+    async def _read(self, request: Request, name: str, fields: Sequence[str]) -> list[Upload]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 if kind == "multipart/form-data":
-                    return await self._read_form(request)
+                    return await self._read_form(request, fields)
                 body = b"".join([chunk async for chunk in self._stream(request)])
         except TimeoutError:
             raise Problem(408, "upload_too_slow", "the upload did not arrive in time") from None
         return [Upload(name, body)] if body else []
 
-    async def _read_form(self, request: Request) -> list[Upload]:
+    async def _read_form(self, request: Request, fields: Sequence[str]) -> list[Upload]:
         parser = MultiPartParser(
             request.headers, self._stream(request), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
         )
@@ -99,9 +106,10 @@ class UploadReader:
             raise Problem(400, "bad_form", f"the form cannot be read: {error.message}") from error
         uploads = []
         for field, value in form.multi_items():
-            if field != "image" or not isinstance(value, UploadFile):
-                raise Problem(400, "bad_form", "every part must be a file named `image`")
-            uploads.append(Upload(value.filename or "", value.file.read()))
+            if field not in fields or not isinstance(value, UploadFile):
+                names = " or ".join(f"`{one}`" for one in fields)
+                raise Problem(400, "bad_form", f"every part must be a file named {names}")
+            uploads.append(Upload(value.filename or "", value.file.read(), field))
         await form.close()
         return uploads
 

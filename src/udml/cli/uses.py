@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from udml import paths
 from udml.cli.common import Commands, add_to, add_walk_arguments, at_least_one, output_file, walk_rules
+from udml.cli.mixed import add_mixed_arguments, embed_asked, is_mixed
 from udml.errors import UdmlError
 from udml.text import printable
 
@@ -50,6 +51,7 @@ def _embed(options: argparse.Namespace) -> None:
 def _add_search(commands: Commands) -> None:
     command = add_to(commands, "search", _search, "find the images most like a picture")
     _add_search_arguments(command)
+    add_mixed_arguments(command)
     command.add_argument("--plain", action="store_true", help="order by similarity alone")
     command.add_argument("--picture", type=output_file, help="write the result as a picture, for one query")
 
@@ -80,12 +82,12 @@ def _search(options: argparse.Namespace) -> None:
     from udml.serving.engine.search_page import strip_jpeg
 
     queries = _files(options)
-    if options.picture and len(queries) != 1:
+    if options.picture and len(queries) + len(options.unlike) != 1:
         raise UdmlError(f"--picture is for one query, these are {len(queries)}", "use `udml report` for many")
     searcher = _searcher(options)
-    embedded = searcher.embed(queries)
+    queries, embedded = embed_asked(searcher, options, queries)
     _name_problems(embedded)
-    threshold = None if options.all else searcher.no_match_below
+    threshold = None if options.all or is_mixed(options) else searcher.no_match_below
     refine: Refine = "none" if options.plain else "auto"
     found = searcher.neighbours(embedded.vectors, options.k, threshold, refine)
     for query, hits in zip(embedded.paths, found, strict=True):

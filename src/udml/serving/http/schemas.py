@@ -84,7 +84,10 @@ class Neighbours(Versioned):
     """What was found, best first."""
 
     refine: Refine = Field(description="the order they are in; `none` where the index has no neighbourhoods")
-    no_match_below: float | None = Field(description="calibrated: an image less similar is no match")
+    no_match_below: float | None = Field(
+        description="calibrated: an image less similar is no match; null where that is not known, as for a "
+        "query of several pictures"
+    )
     neighbours: list[Neighbour]
 
 

@@ -38,11 +38,11 @@ async def search(
     With several pictures, or some to stay away from, what is like all of them together.
     """
     wanted = query.wanted()
-    hits = await ask(service, request, version, wanted, query.asked())
+    hits, pictures = await ask(service, request, version, wanted, query.asked())
     is_refined = wanted.refine == "auto" and version.searcher.knows_neighbourhoods
     return schemas.Neighbours(
         version=version.name,
         refine="neighbourhood" if is_refined else "none",
-        no_match_below=version.searcher.no_match_below,
+        no_match_below=version.searcher.no_match_below if pictures == 1 else None,
         neighbours=[schemas.Neighbour.of_hit(hit) for hit in hits],
     )

@@ -36,26 +36,27 @@ class Asked:
 
 async def search(
     service: Service, request: Request, version: OpenVersion, wanted: Wanted, asked: Asked
-) -> list[Hit]:
-    """What is found with the pictures of a request; images that are asked with are left out.
+) -> tuple[list[Hit], int]:
+    """What is found with the pictures of a request, and how many these are; those with an id are left out.
 
     Raises:
         Problem: no picture to be like, too many of them, one that can't be used, or nothing is left of the
             query; and whatever the limits of the service say.
     """
     async with service.uploads.read(request, fields=(LIKE, UNLIKE)) as uploads:
-        _check_number(uploads, asked)
+        pictures = _count(uploads, asked)
         async with service.deadline():
             if len(uploads) == 1 and not (asked.like or asked.unlike or wanted.collapse):
                 answer = await service.batcher.ask(version, uploads[0].data, wanted, asked.crop)
-                return answer.hits
+                return answer.hits, pictures
             query = await _query(service, version, uploads, asked)
             left_out = [*asked.like, *asked.unlike]
             how = (wanted.k, wanted.threshold, wanted.refine, wanted.collapse, left_out)
-            return await service.run(version, lambda: version.searcher.neighbours(query[None], *how)[0])
+            find = version.searcher.neighbours
+            return (await service.run(version, lambda: find(query[None], *how)))[0], pictures
 
 
-def _check_number(uploads: Sequence[Upload], asked: Asked) -> None:
+def _count(uploads: Sequence[Upload], asked: Asked) -> int:
     if not asked.like and not any(upload.field == LIKE for upload in uploads):
         raise Problem(400, "one_image", "send one image as the body, or name one of the collection by its id")
     count = len(uploads) + len(asked.like) + len(asked.unlike)
@@ -63,6 +64,7 @@ def _check_number(uploads: Sequence[Upload], asked: Asked) -> None:
         raise Problem(
             400, "too_many_images", f"a query may have {MAX_PICTURES} pictures at most; these are {count}"
         )
+    return count
 
 
 async def _query(

@@ -2,34 +2,30 @@
 
 import base64
 import os
-import threading
-import time
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from tests.serving.live import make_version
 from tests.serving.small_service import BASE, NEW
-from udml import Searcher
 from udml.serving.http import keys
-from udml.serving.http.app import create_app
-from udml.serving.service.settings import Settings
 
 pytest.importorskip("selenium")
 
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.serving.http.browser import CHROMIUM, DRIVER, chromium, complaints, look, requested, screenshot
+from tests.serving.http.browser import CHROMIUM, DRIVER, complaints, look, screenshot
+from tests.serving.http.page import DESKTOP, PHONE, Page, name_of, opened, services
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() and DRIVER.exists()),
-    reason=f"no {CHROMIUM} and {DRIVER}: apt-get install -y chromium chromium-driver",
-)
-DESKTOP, PHONE = (1280, 860), (390, 844)
+pytestmark = [
+    pytest.mark.usefixtures("pictures"),
+    pytest.mark.skipif(
+        not (CHROMIUM.exists() and DRIVER.exists()),
+        reason=f"no {CHROMIUM} and {DRIVER}: apt-get install -y chromium chromium-driver",
+    ),
+]
 _PASTE_OR_DROP = """
 const bytes = Uint8Array.from(atob(arguments[1]), (letter) => letter.charCodeAt(0));
 const transfer = new DataTransfer();
@@ -57,26 +53,8 @@ def key(registry):
 
 @pytest.fixture(scope="module")
 def serve(registry):
-    """Starts services with given settings; gives their addresses."""
-    running = []
-
-    def start(**settings):
-        wanted = Settings(requests_per_minute=0, deadline_seconds=60.0, **settings)
-        app = create_app(wanted, registry / "models", lambda d: Searcher.open(d, registry / "data", 1))
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.02)
-        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-
-    yield start
-    for server, _ in running:
-        server.should_exit = True
-    for _, thread in running:
-        thread.join()
+    with services(registry) as start:
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -84,68 +62,10 @@ def open_url(serve):
     return serve(open_writes=True)
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as started:
-        yield started
-
-
 @pytest.fixture
 def page(driver, open_url):
-    look(driver, *DESKTOP)
-    driver.get("about:blank")
-    complaints(driver), requested(driver)  # an earlier test's
-    driver.get(open_url)
-    yield Page(driver)
-    assert complaints(driver) == []
-    mine = (open_url, f"blob:{open_url}", "about:", "chrome", "data:")
-    assert all(url.startswith(mine) for url in requested(driver))
-
-
-class Page:
-    def __init__(self, driver):
-        self.driver = driver
-        self.wait = WebDriverWait(driver, 120)
-
-    def find(self, css):
-        return self.driver.find_element(By.CSS_SELECTOR, css)
-
-    def until(self, condition):
-        return self.wait.until(lambda _: condition())
-
-    def cards(self):
-        script = "return [...document.querySelectorAll('#grid .card')].filter(c => !c.hidden)"
-        return self.driver.execute_script(script)
-
-    def names(self):
-        return [card.find_element(By.CSS_SELECTOR, ".name").text for card in self.cards()]
-
-    def status(self):
-        return self.find("#status").get_property("textContent")
-
-    def search(self, name, data):
-        path = Path(os.environ["PYTEST_PICTURES"]) / name
-        path.write_bytes(data)
-        self.find("#file").send_keys(str(path))
-        self.until(lambda: "neighbour" in self.status())
-
-    def loaded(self):
-        """Wait for the pictures in view; the others are loaded when they come into view."""
-        script = """
-        const seen = [...document.querySelectorAll("#grid img")].filter(
-          (image) => image.getBoundingClientRect().top < innerHeight);
-        return seen.length > 0 && seen.every((image) => image.complete && image.naturalWidth > 0);
-        """
-        self.until(lambda: self.driver.execute_script(script))
-
-
-@pytest.fixture(autouse=True)
-def pictures(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTEST_PICTURES", str(tmp_path))
-
-
-def name_of(file):
-    return Path(file[0]).name
+    with opened(driver, open_url) as shown:
+        yield shown
 
 
 def test_choosing_a_picture_shows_its_neighbours_with_scores(page):
@@ -255,8 +175,8 @@ def test_everything_works_from_the_keyboard(page):
     assert press(Keys.TAB).get_attribute("id") == "threshold"
     first = press(Keys.TAB)
     assert first.get_attribute("aria-label").startswith("Search with")
-    assert press(Keys.TAB).get_attribute("aria-label").startswith("Remove")
-    press(Keys.TAB)
+    for act in ("More like", "Less like", "Remove", "Search with"):
+        assert press(Keys.TAB).get_attribute("aria-label").startswith(act)
     press(Keys.ENTER)
     page.until(lambda: "like=" in page.driver.current_url)
     page.driver.get(page.driver.current_url.partition("#")[0])

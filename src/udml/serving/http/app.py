@@ -22,10 +22,11 @@ from udml.serving.service.service import Service
 from udml.serving.service.settings import Settings
 from udml.serving.service.switching import Opener, Versions
 
+_SCRIPTS = ("page.js", "cards.js", "crop.js", "query.js", "service.js")
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _KEYS_POLL_SECONDS = 1.0

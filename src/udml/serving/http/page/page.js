@@ -1,81 +1,28 @@
 // The search page: no library, nothing from anywhere but this service.
 
+import { card, chip, foldedCard, groupCard } from "./cards.js";
+import { Cropper } from "./crop.js";
+import { parameters, read, write } from "./query.js";
+import { access, ask, call, called, plural, show } from "./service.js";
+
 const at = (id) => document.getElementById(id);
 const STEP = 24; // neighbours shown at first, and more at each press of "Show more"
 const MOST = 200; // the API gives no more
-const IMAGE_PX = 360; // enough for a card on a sharp display
-const RETRIES = 4; // of what is refused because the service is busy
+const SOME = 12; // pictures of the collection on the empty page
+const FILES_KEPT = 20; // so that "back" finds them
 
 const state = {
-  key: sessionStorage.getItem("udml-key"),
-  file: null, // the picture that was sent last
-  item: null, // the image of the collection that is asked with instead
-  neighbours: [],
+  query: read(location.hash), // what is asked, as the address has it
+  files: new Map(), // pictures that were sent, by number
+  number: 0, // of the last one
+  items: new Map(), // images of the collection that were seen, by id
+  folded: [], // what is shown of the neighbours
   k: STEP,
   service: null, // what /v1/version says
   address: null, // object URL of the preview
   touched: false, // whether the slider was moved
 };
 let running = new AbortController(); // what is being loaded for the present view
-
-// --- asking the service ---------------------------------------------------------------------------
-
-class Problem extends Error {
-  constructor(status, detail) {
-    super(detail);
-    this.status = status;
-  }
-}
-
-async function call(path, options = {}) {
-  const headers = { ...options.headers };
-  if (state.key) headers.Authorization = `Bearer ${state.key}`;
-  for (let attempt = 0; ; attempt++) {
-    let response;
-    try {
-      response = await fetch(path, { ...options, headers });
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new Problem(0, "The service cannot be reached.");
-    }
-    if (response.ok) return response;
-    if ((response.status === 503 || response.status === 429) && attempt < RETRIES) {
-      await new Promise((done) => setTimeout(done, 1000 * Number(response.headers.get("Retry-After") || 1)));
-      continue;
-    }
-    const problem = await response.json().catch(() => ({}));
-    throw new Problem(response.status, problem.detail || `The service answered ${response.status}.`);
-  }
-}
-
-const ask = async (path, options) => (await call(path, options)).json();
-
-// A page cannot put a key on an <img>, so with one its bytes are fetched when it comes into view.
-const inView = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) {
-    if (!isIntersecting) continue;
-    inView.unobserve(target);
-    call(target.dataset.address)
-      .then((response) => response.blob())
-      .then((blob) => {
-        target.onload = () => URL.revokeObjectURL(target.src);
-        target.src = URL.createObjectURL(blob);
-      })
-      .catch(() => {});
-  }
-}, { rootMargin: "200px" });
-
-function show(image, id) {
-  const address = `v1/items/${id}/image?side_px=${IMAGE_PX}`;
-  if (state.key) {
-    image.dataset.address = address;
-    inView.observe(image);
-    return;
-  }
-  let attempts = 0;
-  image.onerror = () => attempts++ < RETRIES && setTimeout(() => (image.src = address), 1000 * attempts);
-  image.src = address;
-}
 
 // --- telling --------------------------------------------------------------------------------------
 
@@ -92,7 +39,7 @@ function clear() {
   running.abort();
   running = new AbortController();
   at("problem").textContent = "";
-  at("more").hidden = at("nothing").hidden = at("back").hidden = at("filter").hidden = true;
+  for (const id of ["more", "nothing", "back", "filter", "order"]) at(id).hidden = true;
   at("grid").classList.add("busy");
   return running.signal;
 }
@@ -104,133 +51,152 @@ function fill(elements, heading, groups = false) {
   at("results-heading").textContent = heading;
 }
 
-const plural = (count, one, many) => `${count.toLocaleString()} ${count === 1 ? one : many}`;
-const called = (item) => item.label ? `${item.label}, ${item.source}` : item.source;
+// --- what is asked --------------------------------------------------------------------------------
 
-// --- cards ----------------------------------------------------------------------------------------
+const file = () => state.files.get(Number(state.query.value));
+const isMixed = () => state.query.more.length + state.query.less.length > 0;
+const isAsking = () => Boolean(file()) || state.query.view === "like" || state.query.more.length > 0;
 
-function card(item) {
-  const element = at("card").content.firstElementChild.cloneNode(true);
-  const [picture, remove] = element.querySelectorAll("button");
-  const score = item.similarity === undefined ? "" : `, similarity ${item.similarity.toFixed(2)}`;
-  picture.setAttribute("aria-label", `Search with ${called(item)}${score}`);
-  picture.onclick = () => (location.hash = `like=${item.id}`);
-  show(picture.firstElementChild, item.id);
-  element.querySelector(".name").textContent = item.source.split("/").at(-1);
-  element.querySelector(".name").title = item.source;
-  element.querySelector(".label").textContent = item.label ?? "";
-  if (score) {
-    element.querySelector("b").textContent = item.similarity.toFixed(2);
-    element.querySelector(".fill").style.width = `${100 * Math.max(0, item.similarity)}%`;
-  } else {
-    element.querySelector(".score").hidden = true;
-  }
-  remove.hidden = !mayWrite();
-  remove.setAttribute("aria-label", `Remove ${item.source} from the collection`);
-  remove.onclick = () => removeItem(item, element);
-  return element;
+// Every question is an address, so that "back" goes back to the one before.
+function go(change, { replace = false } = {}) {
+  const hash = write({ ...state.query, ...change });
+  if (hash === location.hash) return route();
+  history[replace ? "replaceState" : "pushState"](null, "", hash);
+  return route();
 }
 
-function groupCard(group) {
-  const element = at("group").content.firstElementChild.cloneNode(true);
-  const button = element.firstElementChild;
-  const count = plural(group.images, "image", "images");
-  button.setAttribute("aria-label", `Group of ${count}, such as ${group.examples[0]?.source ?? "none"}`);
-  button.onclick = () => (location.hash = `group=${group.cluster}`);
-  for (const item of group.examples) {
-    const image = Object.assign(new Image(), { alt: "", loading: "lazy", decoding: "async" });
-    show(image, item.id);
-    button.firstElementChild.append(image);
+function searchWithFile(picture) {
+  state.files.set(++state.number, picture);
+  state.files.delete(state.number - FILES_KEPT);
+  state.query = read("");
+  go({ view: "search", value: String(state.number) });
+}
+
+const acts = {
+  like: (item) => go({ view: "like", value: item.id, more: [], less: [], crop: null }),
+  more: (item) => go({ more: [...state.query.more, item.id] }),
+  less: (item) => go({ less: [...state.query.less, item.id] }),
+  remove: (item, element) => removeItem(item, element),
+};
+// Pictures are added to a question only where there is one.
+const actsHere = (asking) => ({
+  like: acts.like,
+  ...(asking ? { more: acts.more, less: acts.less } : {}),
+  ...(mayWrite() ? { remove: acts.remove } : {}),
+});
+
+function preview() {
+  if (state.address) URL.revokeObjectURL(state.address);
+  const sent = file();
+  const item = state.query.view === "like" ? state.items.get(state.query.value) : null;
+  const name = sent ? sent.name || "a pasted picture" : item ? called(item) : "";
+  state.address = sent ? URL.createObjectURL(sent) : null;
+  at("cutter").hidden = !sent && state.query.view !== "like";
+  at("crop-hint").hidden = at("cutter").hidden;
+  at("preview").alt = name ? `Searched with: ${name}` : "Searched with this picture";
+  at("drop").classList.toggle("asked", isAsking());
+  at("prompt").textContent = isAsking() ? "Drop or paste another picture, or" : "Drop a picture here, paste one, or";
+  at("query-name").textContent = name;
+  at("add").hidden = !sent || !mayWrite();
+  at("add").disabled = false;
+  at("preview").onerror = () => (at("cutter").hidden = at("crop-hint").hidden = true); // a TIFF, in most browsers
+  if (sent) at("preview").src = state.address;
+  else if (state.query.view === "like") show(at("preview"), state.query.value);
+  else at("preview").removeAttribute("src");
+  cropper.set(state.query.crop);
+  at("whole").hidden = !state.query.crop;
+  fillTray();
+}
+
+function fillTray() {
+  at("tray").hidden = !isMixed();
+  for (const side of ["more", "less"]) {
+    const listed = state.query[side];
+    at(`${side}-like`).hidden = listed.length === 0;
+    const takeOut = (id) => {
+      go({ [side]: state.query[side].filter((other) => other !== id) });
+      at("results-heading").focus({ preventScroll: true });
+    };
+    at(`${side}-list`).replaceChildren(...listed.map((id) => {
+      const { element, name } = chip(id, side, state.items.get(id), takeOut);
+      if (!state.items.has(id)) known(id).then(name, () => {});
+      return element;
+    }));
   }
-  button.lastElementChild.textContent = count;
-  return element;
+}
+
+async function known(id, options) {
+  if (!state.items.has(id)) state.items.set(id, (await ask(`v1/items/${id}`, options)).item);
+  return state.items.get(id);
 }
 
 // --- searching ------------------------------------------------------------------------------------
 
-function preview(address, name) {
-  if (state.address) URL.revokeObjectURL(state.address);
-  state.address = address;
-  at("preview").hidden = !state.file && !state.item;
-  at("preview").alt = name ? `Searched with: ${name}` : "";
-  at("drop").classList.toggle("asked", !at("preview").hidden);
-  at("prompt").textContent = at("preview").hidden
-    ? "Drop a picture here, paste one, or"
-    : "Drop or paste another picture, or";
-  at("query-name").textContent = name;
-  at("add").hidden = !state.file || Boolean(state.item) || !mayWrite();
-  at("add").disabled = false;
-  if (address) at("preview").src = address;
-  else if (state.item) show(at("preview"), state.item.id);
-  else at("preview").removeAttribute("src");
-}
-
-function searchWithFile(file) {
-  Object.assign(state, { file, item: null, k: STEP });
-  if (!["", "#search"].includes(location.hash)) history.pushState(null, "", "#search");
-  markView("search");
-  preview(URL.createObjectURL(file), file.name || "a pasted picture");
-  search();
-}
-
-async function searchWithItem(id) {
-  state.k = STEP;
-  const signal = clear();
-  try {
-    state.item = (await ask(`v1/items/${id}`, { signal })).item;
-    preview(null, called(state.item));
-    await search();
-  } catch (error) {
-    fail(error);
-  }
-}
-
-async function search() {
+async function search({ focus = true, told = "" } = {}) {
   const signal = clear();
   say("Searching");
   try {
-    const found = state.item
-      ? await ask(`v1/search?k=${state.k}&id=${state.item.id}`, { method: "POST", signal })
-      : await ask(`v1/search?k=${state.k}`, {
-          method: "POST", signal, body: state.file, headers: { "Content-Type": "application/octet-stream" },
-        });
-    state.neighbours = found.neighbours;
+    const sent = file();
+    const body = sent ? { body: sent, headers: { "Content-Type": "application/octet-stream" } } : {};
+    const found = await ask(`v1/search?${parameters(state.query, state.k)}`, { method: "POST", signal, ...body });
+    if (state.query.view === "like" && !state.items.has(state.query.value)) {
+      at("query-name").textContent = called(await known(state.query.value, { signal }));
+    }
+    for (const hit of found.neighbours.flatMap((one) => [one, ...one.copies])) state.items.set(hit.id, hit);
+    if (!state.touched) at("threshold").value = found.no_match_below ?? 0; // what is less similar is no match
+    state.folded = found.neighbours.map((hit) => foldedCard(hit, actsHere(true)));
+    fill(state.folded.map((one) => one.element), "Neighbours");
     at("filter").hidden = false;
-    fill(found.neighbours.map(card), "Neighbours");
+    at("order").hidden = found.refine === "none" || found.neighbours.length < 3;
     at("more").hidden = found.neighbours.length < state.k || state.k >= MOST;
-    applyThreshold();
-    if (state.k === STEP) at("results-heading").focus({ preventScroll: true });
+    applyThreshold(told);
+    if (state.k === STEP && focus) at("results-heading").focus({ preventScroll: true });
   } catch (error) {
     if (error.status) fill([], "");
     fail(error);
   }
 }
 
-function applyThreshold() {
+function applyThreshold(told = "") {
   const lowest = Number(at("threshold").value);
   at("threshold-value").textContent = lowest.toFixed(2);
   const passes = (hit) => lowest === 0 || hit.similarity >= lowest; // at its left end it hides nothing
-  const cards = at("grid").children;
-  state.neighbours.forEach((hit, position) => (cards[position].hidden = !passes(hit)));
-  const shown = state.neighbours.filter(passes).length;
-  const all = state.neighbours.length;
+  for (const one of state.folded) one.filter(passes);
+  const shown = state.folded.filter((one) => !one.element.hidden).length;
+  const all = state.folded.length;
   const heading = shown === all ? plural(all, "neighbour", "neighbours") : `${shown} of ${plural(all, "neighbour", "neighbours")}`;
   at("results-heading").textContent = heading;
   at("nothing").hidden = shown > 0;
-  at("nothing").textContent = all ? "Nothing in the collection is that similar. Move the slider to see the nearest images." : "The collection is empty.";
-  say(shown ? `${heading}, the best with similarity ${state.neighbours[0].similarity.toFixed(2)}` : "No match");
+  at("nothing").textContent = all ? "Nothing in the collection is that similar. Move the slider to see the nearest images." : "There is nothing to find in the collection.";
+  say(told + (shown ? `${heading}, the best with similarity ${state.folded[0].hit.similarity.toFixed(2)}` : "No match"));
 }
 
-// --- browsing -------------------------------------------------------------------------------------
+// --- what the collection holds --------------------------------------------------------------------
+
+async function showCollection() {
+  const signal = clear();
+  state.folded = [];
+  fill([], "");
+  try {
+    const { items, images } = await ask(`v1/items?limit=${SOME}`, { signal });
+    const count = `${plural(images, "image", "images")} in the collection`;
+    fill(items.map((item) => card(item, { like: acts.like })), images > items.length ? `${count}, such as these` : count);
+    at("nothing").hidden = images > 0;
+    at("nothing").textContent = "The collection is empty.";
+  } catch (error) {
+    fail(error);
+  }
+}
 
 async function browse() {
   const signal = clear();
   say("Loading the groups");
   try {
     const { clusters, images, grouped } = await ask("v1/clusters", { signal });
-    state.neighbours = [];
+    state.folded = [];
     const heading = `${plural(clusters.length, "group", "groups")} of images that look alike`;
-    fill(clusters.map(groupCard), heading, true);
+    const open = (number) => go({ view: "group", value: String(number), more: [], less: [], crop: null });
+    fill(clusters.map((group) => groupCard(group, open)), heading, true);
     if (grouped < images) at("results-heading").textContent += `, from ${grouped.toLocaleString()} of ${images.toLocaleString()}`;
     at("nothing").hidden = clusters.length > 0;
     at("nothing").textContent = "The collection is empty.";
@@ -244,8 +210,8 @@ async function openGroup(number, offset = 0) {
   const signal = clear();
   try {
     const group = await ask(`v1/clusters/${number}?offset=${offset}`, { signal });
-    state.neighbours = [];
-    const cards = group.items.map(card);
+    state.folded = [];
+    const cards = group.items.map((item) => card(item, actsHere(false)));
     const heading = `A group of ${plural(group.images, "image", "images")}`;
     fill(offset ? [...at("grid").children, ...cards] : cards, heading);
     at("back").hidden = false;
@@ -260,18 +226,20 @@ async function openGroup(number, offset = 0) {
 
 // --- adding and removing --------------------------------------------------------------------------
 
-const mayWrite = () => state.service?.writes === "open" || (state.service?.writes === "key" && Boolean(state.key));
+const mayWrite = () => state.service?.writes === "open" || (state.service?.writes === "key" && Boolean(access.key));
 
 async function addItem() {
   at("add").disabled = true;
+  const sent = file();
   try {
     const form = new FormData();
-    form.append("image", state.file, state.file.name || `pasted-${Date.now()}.png`);
+    form.append("image", sent, sent.name || `pasted-${Date.now()}.png`);
     const [added] = (await ask("v1/items", { method: "POST", body: form })).items;
     const told = { added: "Added to the collection", restored: "Back in the collection", present: "It was in the collection already" };
     at("query-name").textContent = `${told[added.status]} as ${added.name || added.source}`;
     say(told[added.status]);
-    tellService();
+    await tellService();
+    if (file() === sent) await search({ told: `${told[added.status]}. ` }); // it is among what is found now
   } catch (error) {
     at("add").disabled = false;
     fail(error);
@@ -287,13 +255,14 @@ function removeItem(item, element) {
     if (dialog.returnValue !== "remove") return;
     try {
       await call(`v1/items?id=${item.id}`, { method: "DELETE" });
-      const next = (element.nextElementSibling ?? element.previousElementSibling)?.querySelector("button");
+      state.items.delete(item.id);
+      const place = [...at("grid").children].indexOf(element);
       element.remove();
-      state.neighbours = state.neighbours.filter((hit) => hit.id !== item.id);
-      if (state.neighbours.length) applyThreshold();
-      (next ?? at("results-heading")).focus();
       say(`Removed ${item.source}`);
-      tellService();
+      await tellService();
+      if (state.folded.length) await search({ focus: false, told: `Removed ${item.source}. ` });
+      const cards = at("grid").children;
+      (cards[Math.min(place, cards.length - 1)]?.querySelector("button") ?? at("results-heading")).focus();
     } catch (error) {
       fail(error);
     }
@@ -304,7 +273,7 @@ function removeItem(item, element) {
 
 function askForKey(why) {
   if (why) at("key-why").textContent = why;
-  at("key").value = state.key ?? "";
+  at("key").value = access.key ?? "";
   at("key-dialog").returnValue = "";
   if (!at("key-dialog").open) at("key-dialog").showModal();
 }
@@ -315,10 +284,10 @@ for (const button of at("key-form").querySelectorAll("[type=button]")) { // Ente
 at("key-dialog").onclose = () => {
   const choice = at("key-dialog").returnValue;
   if (choice === "use" && at("key").value.trim()) {
-    state.key = at("key").value.trim();
-    sessionStorage.setItem("udml-key", state.key);
+    access.key = at("key").value.trim();
+    sessionStorage.setItem("udml-key", access.key);
   } else if (choice === "forget") {
-    state.key = null;
+    access.key = null;
     sessionStorage.removeItem("udml-key");
   } else return;
   start();
@@ -335,27 +304,24 @@ function markView(view) {
 }
 
 function route() {
-  const [view, value] = location.hash.slice(1).split("=");
-  markView(view === "browse" || view === "group" ? "browse" : "search");
+  const query = (state.query = read(location.hash));
+  markView(["browse", "group"].includes(query.view) ? "browse" : "search");
+  state.k = STEP;
   at("more").onclick = () => { state.k = Math.min(MOST, state.k + STEP); search(); };
-  if (view === "browse") browse();
-  else if (view === "group") openGroup(Number(value));
-  else if (view === "like") searchWithItem(value);
-  else if (state.file) searchWithFile(state.file);
-  else {
-    state.item = null;
-    preview(null, "");
-    clear();
-    fill([], "");
+  if (query.view === "browse") return browse();
+  if (query.view === "group") return openGroup(Number(query.value));
+  if (query.view === "search" && query.value === undefined && state.files.has(state.number) && !query.more.length) {
+    return go({ value: String(state.number) }, { replace: true }); // the last picture, until one goes home
   }
+  preview();
+  return isAsking() ? search() : showCollection();
 }
 
 async function tellService() {
   const service = (state.service = await ask("v1/version"));
-  if (!state.touched) at("threshold").value = service.no_match_below ?? 0; // what is less similar is no match
   at("about").textContent = `${plural(service.images, "image", "images")}, version ${service.version}`;
-  at("key-button").hidden = service.writes !== "key" && !state.key;
-  at("key-button").textContent = state.key ? "Key in use" : "Use a key";
+  at("key-button").hidden = service.writes !== "key" && !access.key;
+  at("key-button").textContent = access.key ? "Key in use" : "Use a key";
 }
 
 async function start() {
@@ -367,6 +333,16 @@ async function start() {
     fail(error);
   }
 }
+
+// --- a part of the picture ------------------------------------------------------------------------
+
+function cropTo(crop) {
+  if (crop || state.query.crop) go({ crop });
+}
+at("preview").addEventListener("load", () => { // small pictures are shown larger: a part is easier to choose
+  at("cutter").style.setProperty("--shape", at("preview").naturalWidth / at("preview").naturalHeight);
+});
+const cropper = new Cropper(at("cutter"), at("mark"), cropTo, say);
 
 // --- ways to bring a picture ----------------------------------------------------------------------
 
@@ -403,12 +379,13 @@ at("threshold").oninput = () => {
 };
 at("add").onclick = addItem;
 at("back").onclick = () => (location.hash = "browse");
+at("whole").onclick = () => cropTo(null);
 at("key-button").onclick = () => askForKey("");
 at("home").onclick = (event) => {
   event.preventDefault();
-  state.file = null;
-  if (location.hash === "#search" || !location.hash) route();
-  else location.hash = "search";
+  state.number++; // the last picture is not asked with again
+  state.query = read("");
+  go({});
 };
 window.addEventListener("hashchange", route);
 start();

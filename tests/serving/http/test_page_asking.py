@@ -326,6 +326,8 @@ def test_the_header_takes_one_row_and_nothing_sticks_out(page, size, registry):
     page.until(lambda: page.find("#tray").is_displayed())
     act(page, BASE[7], "less")
     page.until(lambda: chips(page, "less"))
+    assert page.find("#less-list").rect["y"] < size[1]
+    assert page.driver.execute_script("return scrollY") == 0  # what is asked is in view
     script = """
     const rows = [...document.querySelector("header").children].filter((e) => e.offsetParent)
       .map((e) => e.getBoundingClientRect()).map((box) => (box.top + box.bottom) / 2);

@@ -65,6 +65,12 @@ function go(change, { replace = false } = {}) {
   return route();
 }
 
+// What is asked stands above what was found, which may be far down.
+function goFromCard(change) {
+  scrollTo(0, 0);
+  return go(change);
+}
+
 function searchWithFile(picture) {
   state.files.set(++state.number, picture);
   state.files.delete(state.number - FILES_KEPT);
@@ -73,9 +79,9 @@ function searchWithFile(picture) {
 }
 
 const acts = {
-  like: (item) => go({ view: "like", value: item.id, more: [], less: [], crop: null }),
-  more: (item) => go({ more: [...state.query.more, item.id] }),
-  less: (item) => go({ less: [...state.query.less, item.id] }),
+  like: (item) => goFromCard({ view: "like", value: item.id, more: [], less: [], crop: null }),
+  more: (item) => goFromCard({ more: [...state.query.more, item.id] }),
+  less: (item) => goFromCard({ less: [...state.query.less, item.id] }),
   remove: (item, element) => removeItem(item, element),
 };
 // Pictures are added to a question only where there is one.

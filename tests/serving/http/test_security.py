@@ -32,7 +32,8 @@ def test_with_keys_everything_needs_one(registry, tmp_path):
     key = keys.add_key(path, "anna")
     with client(registry, keys=path) as http:
         for method, route in (
-            ("POST", "/v1/search"), ("POST", "/v1/embed"), ("GET", "/v1/items/" + "0" * 16),
+            ("POST", "/v1/search"), ("POST", "/v1/search?id=" + "0" * 16), ("POST", "/v1/embed"),
+            ("GET", "/v1/items"), ("GET", "/v1/items/" + "0" * 16),
             ("GET", "/metrics"), ("GET", "/v1/items/" + "0" * 16 + "/image"),
             ("GET", "/v1/clusters"), ("GET", "/v1/version"),
             ("POST", "/v1/items"), ("DELETE", "/v1/items?id=" + "0" * 16),

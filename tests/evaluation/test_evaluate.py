@@ -38,7 +38,7 @@ def workspace(tmp_path, monkeypatch):
     """Everything that stands before evaluate; the trained model sees colour, the frozen one is noise."""
     monkeypatch.chdir(tmp_path)
 
-    def make(labelled=True):
+    def make(labelled=True, whitened=True):
         images = pictures(TRAIN + TEST, classes=CLASSES)
         labels = [f"class {row % CLASSES}" if labelled else None for row in range(TRAIN + TEST)]
         splits = ["train"] * TRAIN + ["test"] * TEST
@@ -50,6 +50,9 @@ def workspace(tmp_path, monkeypatch):
         write_model(paths.MODEL, tiny_card())
         write_json(paths.EXPORTED / "parity.json", {"quantization": {"verdict": "float32 ships"}})
         write_model(paths.EXPORTED / "frozen.onnx", tiny_card("frozen", model_version="b" * 16), seed=5)
+        if whitened:
+            card = tiny_card("whitened", model_version="c" * 16)
+            write_model(paths.EXPORTED / "whitened.onnx", card, seed=6)
         params = asdict(replace(PARAMS, evaluate=replace(PARAMS.evaluate, bootstrap_samples=50)))
         params["evaluate"]["recall_at"] = list(params["evaluate"]["recall_at"])
         Path("params.yaml").write_text(yaml.safe_dump(params))
@@ -67,7 +70,7 @@ def test_writes_metrics_plots_and_report_and_says_where(workspace, capsys):
     recall = metrics["trained"]["leave_one_out"]["recall_at_1"]
     assert f"{100 * recall:.1f}" in printed
     assert metrics["ratio"]["map_at_r"] == pytest.approx(
-        metrics["trained"]["leave_one_out"]["map_at_r"] / metrics["frozen"]["leave_one_out"]["map_at_r"]
+        metrics["trained"]["leave_one_out"]["map_at_r"] / metrics["whitened"]["leave_one_out"]["map_at_r"]
     )
     difference = metrics["difference"]["leave_one_out"]
     assert difference["map_at_r_low"] <= difference["map_at_r"]
@@ -86,7 +89,7 @@ def test_the_plots_hold_the_numbers_of_the_metrics(workspace):
     metrics = json.loads(paths.METRICS.read_text())
     recalls = pd.read_csv(paths.PLOTS / "recall_at_k.csv")
     assert recalls["k"].tolist() == list(PARAMS.evaluate.recall_at)
-    for kind in ("frozen", "trained"):
+    for kind in ("frozen", "whitened", "trained"):
         expected = [metrics[kind]["leave_one_out"][f"recall_at_{k}"] for k in recalls["k"]]
         assert recalls[kind].tolist() == pytest.approx(expected)
     scores = pd.read_csv(paths.PLOTS / "scores.csv")
@@ -105,7 +108,17 @@ def test_without_labels_there_are_numbers_and_a_report_all_the_same(workspace, c
     assert set(metrics["ratio"]) <= {"found_again_at_1", "found_again_mrr"}
     assert "Found again" in capsys.readouterr().out
     with (paths.PLOTS / "recall_at_k.csv").open() as file:
-        assert list(csv.reader(file)) == [["k", "frozen", "trained"]]
+        assert list(csv.reader(file)) == [["k", "frozen", "whitened", "trained"]]
+
+
+def test_a_model_from_before_there_was_a_whitened_one_is_set_beside_the_frozen(workspace):
+    workspace(whitened=False)
+    run_stage()
+    metrics = json.loads(paths.METRICS.read_text())
+    assert "whitened" not in metrics
+    assert metrics["ratio"]["map_at_r"] == pytest.approx(
+        metrics["trained"]["leave_one_out"]["map_at_r"] / metrics["frozen"]["leave_one_out"]["map_at_r"]
+    )
 
 
 def test_what_is_scored_comes_out_of_the_shipped_index(workspace):
@@ -144,7 +157,8 @@ def test_a_killed_run_gives_the_same_numbers(workspace, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_stage()
     run_stage()
-    assert calls.count(10) == 4  # 36 images: two chunks, the one that died, and its repetition
+    # 36 images: a chunk, the one that died, its repetition and one more; three of the whitened model
+    assert calls.count(10) == 7
     assert paths.METRICS.read_bytes() == whole
 
 

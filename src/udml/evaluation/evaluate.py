@@ -66,16 +66,16 @@ def compare_with(other_model: Path, params: Params, whitened: Path | None = None
     views = _views(store, test.rows[shown], params.evaluate.seed)
     image_ids = catalog["image_id"].to_numpy()[test.rows]
     models = [ModelVectors(shipped.card, vectors_of(index, image_ids), shipped.embed(views))]
-    scratches = []
-    for path in (other_model, *([whitened] if whitened else [])):
+    others = [other_model, *([whitened] if whitened else [])]
+    hashes = [sha256_file(path) for path in others]
+    key = fingerprint(*hashes, sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS)
+    scratch = scratch_directory("evaluate", key)
+    for path in others:
         embedder = Embedder(path)
-        images, scratch = _embed_other(path, embedder, store, test.rows)
+        images = _embed(embedder, store, test.rows, scratch / path.stem, f"embed with {path}")
         models.append(ModelVectors(embedder.card, images, embedder.embed(views)))
-        scratches.append(scratch)
-    refined = index.mixed is not None
-    evaluation = compare_models(test, shown, models, params.evaluate, refined)
-    for scratch in scratches:
-        shutil.rmtree(scratch)
+    evaluation = compare_models(test, shown, models, params.evaluate, refined=index.mixed is not None)
+    shutil.rmtree(scratch)
     return evaluation
 
 
@@ -107,12 +107,10 @@ def _views(store: ImageStore, rows: np.ndarray, seed: int) -> list[np.ndarray]:
     return [strong_view(store[int(row)], rng) for row in rows]
 
 
-def _embed_other(
-    path: Path, embedder: Embedder, store: ImageStore, rows: np.ndarray
-) -> tuple[np.ndarray, Path]:
-    """Vectors of the test rows and the scratch directory they are kept in until the work is done."""
-    key = fingerprint(sha256_file(path), sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS)
-    scratch = scratch_directory("evaluate", key)
-    chunks = embed_store_resumably(embedder, store, rows, scratch, f"embed with {path}")
-    empty = np.empty((0, embedder.card.embedding_dim), np.float32)
-    return np.concatenate([empty, *chunks]), scratch
+def _embed(
+    embedder: Embedder, store: ImageStore, rows: np.ndarray, scratch: Path, description: str
+) -> np.ndarray:
+    """Vectors of the test rows, float32 [n, d]; what is made is kept in `scratch` until all is done."""
+    scratch.mkdir(exist_ok=True)
+    chunks = embed_store_resumably(embedder, store, rows, scratch, description)
+    return np.concatenate([np.empty((0, embedder.card.embedding_dim), np.float32), *chunks])

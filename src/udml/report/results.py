@@ -98,6 +98,8 @@ def change_html(one: Measure) -> str:
 
 def _verdict(change: Estimate, higher_is_better: bool) -> tuple[str, str]:
     """CSS class and word for a difference."""
+    if change.low == 0 == change.high:
+        return "", ""
     if change.low <= 0 <= change.high:
         return "", "may be chance"
     better = (change.low > 0) == higher_is_better

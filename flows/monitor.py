@@ -9,12 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    from flows.start import require_folder, require_settings
+
+    require_folder("python -m flows.monitor FOLDER [VERSION [OUT]]")
+    require_settings()
+
 from prefect import flow, task
 
 from flows.artifacts import show_drift
 from udml.files import read_json
 from udml.monitor.monitor import monitor_workspace
 from udml.registry.store import CHAMPION
+from udml.walking.given import given_path
 
 TIMEOUT_SECONDS = 6 * 3600
 
@@ -22,7 +29,7 @@ TIMEOUT_SECONDS = 6 * 3600
 @flow(name="monitor", log_prints=True)
 def monitor(folder: str, version: str = CHAMPION, out: str = "drift.html") -> dict[str, Any]:
     """Test the images of a folder against a version; returns what `udml monitor` writes as JSON."""
-    return drift_verdict(Path(folder), version, Path(out))
+    return drift_verdict(given_path(folder), version, Path(out))
 
 
 # The same images give the same verdict, so there are no retries.

@@ -7,11 +7,16 @@ folds it into a new version. Each is safe to run again after it was killed: what
 """
 
 import sys
-from pathlib import Path
+
+if __name__ == "__main__":
+    from flows.start import require_folder
+
+    require_folder("python -m flows.reindex FOLDER")
 
 from prefect import flow, task
 
 from udml.serving.engine import index_commands
+from udml.walking.given import given_path
 
 TIMEOUT_SECONDS = 24 * 3600
 MIN_SHARE = 0.1  # an overlay is searched exactly: a tenth of the index costs about as much as the index
@@ -28,7 +33,7 @@ def reindex(folder: str, min_share: float = MIN_SHARE) -> None:
 @task(timeout_seconds=TIMEOUT_SECONDS)
 def add(folder: str) -> None:
     """Embed and add what is new."""
-    index_commands.add([Path(folder)])
+    index_commands.add([given_path(folder)])
 
 
 @task(timeout_seconds=TIMEOUT_SECONDS)

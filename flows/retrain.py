@@ -12,13 +12,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    from flows.start import require_settings
+
+    require_settings()
+
 import yaml
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from udml import paths
 from udml.config import load_params
+from udml.errors import UdmlError
 from udml.files import SCRATCH, read_json
 from udml.processes import run_command
 from udml.registry import lease, workspace
@@ -43,6 +49,10 @@ def retrain() -> State[Any]:
     """Bring the champion up to date; the name and message of the state say how it ended."""
     source = Path.cwd()
     models = source / paths.MODELS
+    try:
+        load_params(source / PARAMS_FILE)
+    except UdmlError as error:  # nothing that is done before they are read could mend it
+        return Failed(message=str(error))
     try:
         with lease.hold(models) as held, workspace.own_copy(source, held.holder) as copy:
             return _retrain_in(copy, models, held, git_revision())

@@ -2,6 +2,7 @@
 
     python flows/serve.py --cron "0 3 * * *"
 
+The time is that of the machine's time zone, or of `--timezone Europe/Berlin`.
 One run at a time: a run that falls due while another is going is cancelled, and what piled up while nobody
 served finds nothing new. See docs/retraining.md for the server's own command.
 """
@@ -13,21 +14,32 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
 
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-
-from flows.reconcile import DEPLOYMENT, keep_reconciling
-from flows.retrain import retrain
+from flows.start import require_settings
+from udml.errors import UdmlError
 
 
 def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(description="Retrain on a schedule.")
     parser.add_argument("--cron", required=True, help='when, for example "0 3 * * *": every night at three')
+    parser.add_argument("--timezone", metavar="ZONE", help="of that time (default: this machine's)")
     options = parser.parse_args()
+    require_settings()
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+
+    from flows.reconcile import DEPLOYMENT, keep_reconciling
+    from flows.retrain import retrain
+    from flows.schedule import make_schedule
+
+    try:
+        schedule, due = make_schedule(options.cron, options.timezone)
+    except UdmlError as error:
+        sys.exit(f"udml: {error}")
+    print(f"retraining at `{options.cron}`, {schedule.timezone}; next at {due:%Y-%m-%d %H:%M %z}", flush=True)
     threading.Thread(target=keep_reconciling, daemon=True).start()
     retrain.serve(
         name=DEPLOYMENT,
-        cron=options.cron,
+        schedule=schedule,
         limit=1,
         global_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
     )

@@ -1,16 +1,15 @@
 """`udml index add | remove | compact`: change what the champion searches, without training."""
 
 import argparse
-from pathlib import Path
 
-from udml.cli.common import add_to, add_walk_arguments, walk_rules
+from udml.cli.common import add_to, add_walk_arguments, given_path, walk_rules
 
 
 def add_index_actions(command: argparse.ArgumentParser) -> None:
     """`udml index` alone is the stage; with an action it changes what the champion searches."""
     actions = command.add_subparsers(metavar="ACTION", dest="action")
     add = add_to(actions, "add", _change_index, "add images to the champion's collection, without training")
-    add.add_argument("paths", nargs="+", type=Path, help="image files or folders")
+    add.add_argument("paths", nargs="+", type=given_path, help="image files or folders")
     add_walk_arguments(add)
     remove = add_to(actions, "remove", _change_index, "remove images from the champion's collection")
     remove.add_argument(

@@ -1,12 +1,18 @@
 """What the commands share: how one is added, and the types that its arguments have."""
 
 import argparse
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from udml.errors import UdmlError
 from udml.text import printable
 from udml.walking.rules import WalkRules
+from udml.walking.told import say_how_many, say_left_out
+
+if TYPE_CHECKING:
+    from udml.search.embedder import EmbeddedFiles, FileProblem
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace], int | None]
@@ -37,6 +43,52 @@ def add_walk_arguments(command: argparse.ArgumentParser) -> None:
 def walk_rules(options: argparse.Namespace) -> WalkRules:
     """What `add_walk_arguments` added, as given."""
     return WalkRules(options.follow_links, tuple(options.exclude))
+
+
+def add_version_argument(command: argparse.ArgumentParser) -> None:
+    """Add what names a version; `udml.registry.chosen` tells what it may be."""
+    command.add_argument(
+        "--version",
+        metavar="NAME",
+        help="champion, v1, v2, ..., or workspace, what the pipeline made last "
+        "(default: the champion, or before there is one, the workspace)",
+    )
+
+
+def files_of(options: argparse.Namespace) -> list[Path]:
+    """The image files among the paths given, and below them."""
+    from udml.walking.given import given_files
+
+    return [found.path for found in given_files(options.paths, walk_rules(options))]
+
+
+def require_images(embedded: "EmbeddedFiles") -> None:
+    """Say which files were left out, and why.
+
+    Raises:
+        UdmlError: if that leaves none.
+    """
+    name_left_out(embedded.problems)
+    if not embedded.paths:
+        raise UdmlError("none of these files is a usable image", "name pictures, or a folder of them")
+
+
+def name_left_out(problems: "Sequence[FileProblem]") -> None:
+    """Say which files were left out, and why."""
+    told: Counter[str] = Counter()
+    for problem in problems:
+        say_left_out(told, problem.path, f"{problem.reason.sentence}: {problem.detail}")
+    say_how_many(told)
+
+
+def given_path(text: str) -> Path:
+    """Type of an argument: a file or folder to read."""
+    from udml.walking import given
+
+    try:
+        return given.given_path(text)
+    except UdmlError as error:
+        raise argparse.ArgumentTypeError(error.what) from error
 
 
 def output_file(text: str) -> Path:

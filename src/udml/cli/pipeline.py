@@ -1,11 +1,11 @@
 """Commands of the pipeline: bring images in, choose settings, run one stage."""
 
 import argparse
-from pathlib import Path
 
 from udml import paths
 from udml.cli.collection import add_index_actions
-from udml.cli.common import Command, Commands, add_to, add_walk_arguments, walk_rules
+from udml.cli.common import Command, Commands, add_to, add_walk_arguments, given_path, walk_rules
+from udml.config import PARAMS_FILE, load_params
 from udml.text import printable
 
 
@@ -24,7 +24,9 @@ def _add_data(commands: Commands) -> None:
     actions = data.add_subparsers(required=True, metavar="ACTION")
     command = add_to(actions, "import", _import, "copy images into data/, as shards that DVC tracks")
     command.add_argument(
-        "source", help="a folder, a CSV or Parquet manifest, or `places`, the built-in sample"
+        "source",
+        type=given_path,
+        help="a folder, a CSV or Parquet manifest, or `places`, the built-in sample",
     )
     command.add_argument("--layout", help="how the folder is laid out (default: detected)")
     add_walk_arguments(command)
@@ -34,8 +36,8 @@ def _add_data(commands: Commands) -> None:
 def _import(options: argparse.Namespace) -> None:
     from udml.data.importing.importer import import_data
 
-    sample = options.source == "places" and options.layout in (None, "places")
-    source = None if sample else Path(options.source)
+    sample = str(options.source) == "places" and options.layout in (None, "places")
+    source = None if sample else options.source
     summary = import_data(source, "places" if sample else options.layout, paths.DATA, walk_rules(options))
     print("\n".join(map(printable, summary.lines())))
 
@@ -55,7 +57,6 @@ def _add_preset(commands: Commands) -> None:
 def _preset(options: argparse.Namespace) -> None:
     from importlib.resources import files
 
-    from udml.config import PARAMS_FILE
     from udml.files import atomic_path
 
     text = (files("udml") / "presets" / f"{options.name}.yaml").read_text()
@@ -67,47 +68,47 @@ def _preset(options: argparse.Namespace) -> None:
     print(f"wrote {PARAMS_FILE}; `git diff {PARAMS_FILE}` shows what changed, `dvc repro` runs it")
 
 
+# Settings are read before a stage's code is loaded, which takes seconds: wrong ones are said at once.
 def _prepare(options: argparse.Namespace) -> None:
-    from udml.config import load_params
-    from udml.data.prepare import prepare
+    params = load_params().prepare
+    from udml.data.prepare import counts_line, prepare
 
-    prepare(paths.DATA, paths.PREPARED, load_params().prepare)
+    print(counts_line(prepare(paths.DATA, paths.PREPARED, params)))
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from udml.config import load_params
+    params = load_params().validate
     from udml.data.validation.validate import validate
 
-    validate(paths.PREPARED, paths.VALIDATED, load_params().validate)
+    validate(paths.PREPARED, paths.VALIDATED, params)
 
 
 def _train(options: argparse.Namespace) -> None:
-    from udml.config import load_params
+    params = load_params().train
     from udml.learning.train import train
 
-    train(paths.PREPARED, paths.TRAINED, paths.LIVE, load_params().train)
+    train(paths.PREPARED, paths.TRAINED, paths.LIVE, params)
 
 
 def _export(options: argparse.Namespace) -> None:
-    from udml.config import load_params
+    params = load_params().export
     from udml.export.export import export
 
-    export(paths.TRAINED, paths.PREPARED, paths.DATA, paths.EXPORTED, load_params().export)
+    export(paths.TRAINED, paths.PREPARED, paths.DATA, paths.EXPORTED, params)
 
 
 def _index(options: argparse.Namespace) -> None:
-    from udml.config import load_params
+    params = load_params().index
     from udml.search.index import index
 
-    index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, load_params().index)
+    index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, params)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from udml.config import load_params
+    params = load_params()
     from udml.evaluation.evaluate import evaluate
     from udml.report.report import report_workspace
 
-    params = load_params()
     report_workspace(evaluate(params), params)
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from udml import paths
-from udml.cli.common import Commands, add_to, at_least_one
+from udml.cli.common import Commands, add_to, at_least_one, given_path
 
 
 def add_service(commands: Commands) -> None:
@@ -27,7 +27,12 @@ def _add_serve(commands: Commands) -> None:
     add = command.add_argument
     add("--host", default=default.host, help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=int, default=default.port, help="default: %(default)s; 0 takes a free one")
-    add("--keys", type=Path, metavar="FILE", help="every request needs a key of this file; see `udml keys`")
+    add(
+        "--keys",
+        type=given_path,
+        metavar="FILE",
+        help="every request needs a key of this file; see `udml keys`",
+    )
     add("--open-reads", action="store_true", help="searching needs no key even with --keys")
     add("--open-writes", action="store_true", help="adding and removing images needs no key")
     add(
@@ -88,7 +93,9 @@ def _add_keys(commands: Commands) -> None:
     command = add_to(actions, "remove", _keys, "forget a key; a running service refuses it within a second")
     command.add_argument("name", help="whose key it is")
     for command in actions.choices.values():
-        command.add_argument("--file", type=Path, default=Path("keys.json"), help="default: %(default)s")
+        command.add_argument(
+            "--file", type=given_path, default=Path("keys.json"), help="default: %(default)s"
+        )
 
 
 def _keys(options: argparse.Namespace) -> None:

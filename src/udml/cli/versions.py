@@ -7,6 +7,7 @@ from pathlib import Path
 
 from udml import paths
 from udml.cli.common import Commands, add_to
+from udml.config import load_params
 from udml.errors import UdmlError
 
 
@@ -43,6 +44,8 @@ def _add_models(commands: Commands) -> None:
 
 
 def _models(options: argparse.Namespace) -> None:
+    if options.action == "challenge":
+        load_params()  # wrong ones are said before what follows is loaded
     from udml.registry import commands
 
     match options.action:
@@ -65,6 +68,7 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _retrain(options: argparse.Namespace) -> None:
+    load_params()
     from udml.processes import run_command
     from udml.registry.changes import check_for_news
 

@@ -72,6 +72,14 @@ def prepare(data_root: Path, out: Path, params: Prepare) -> dict[str, Any]:
     return summary
 
 
+def counts_line(summary: dict[str, Any]) -> str:
+    """How many images were kept, and how many files were not and why, in one line."""
+    refused = summary["quarantined"]
+    said = f"{summary['images']:,} kept, {sum(refused.values()):,} in quarantine"
+    reasons = (f"{count:,} because {Reason(code).sentence}" for code, count in refused.items())
+    return f"{said}: {'; '.join(reasons)}" if refused else said
+
+
 def _tasks(manifest: pa.Table, data_root: Path, scratch: Path, params: Prepare) -> list[ShardTask]:
     files = manifest.select(["image_id", "shard", "offset", "size_bytes"]).to_pandas()
     stored = files[files["shard"] >= 0]

@@ -1,6 +1,5 @@
 """`udml index add | remove | compact`: what each of them does with the champion's collection, and prints."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from udml.serving.engine.searcher import Searcher
 from udml.text import printable, source_name
 from udml.walking.given import given_files
 from udml.walking.rules import WalkRules
+from udml.walking.told import say_how_many, say_left_out
 
 MAX_FILE_BYTES = 512 * 1024**2  # larger files are no photos
 _AS_IT_LIES = WalkRules()
@@ -33,6 +33,7 @@ def add(given: Sequence[Path], rules: WalkRules = _AS_IT_LIES) -> None:
         UdmlError: if there is no champion, a path does not exist, or no file could be used.
     """
     counts: Counter[Status] = Counter()
+    told: Counter[str] = Counter()
     found = given_files(given, rules)
     files = []
     for item in found:
@@ -40,18 +41,21 @@ def add(given: Sequence[Path], rules: WalkRules = _AS_IT_LIES) -> None:
         if item.path.stat().st_size <= MAX_FILE_BYTES:
             files.append((source, item.path))
         else:
-            counts[Status.REFUSED] += 1
-            _say_left_out(source, Reason.TOO_LARGE.sentence)
+            say_left_out(told, source, Reason.TOO_LARGE.sentence)
     with _champion() as searcher, progress(range(len(files)), "add", unit="file") as bar:
-        for batch in _batches(files, counts):
+        for batch in _batches(files, told):
             for done in searcher.add(batch):
-                counts[done.status] += 1
                 if done.status == Status.REFUSED:
-                    _say_left_out(done.source, str(done.problem))
-                elif done.status == Status.ADDED and done.name != done.source:
+                    say_left_out(told, done.source, done.problem)
+                    continue
+                counts[done.status] += 1
+                if done.status == Status.ADDED and done.name != done.source:
                     print(f"{printable(done.source)} is called {printable(done.name)}: the name was taken")
             bar.update(len(batch))
         name, images = searcher.version.name, len(searcher)
+    say_how_many(told)
+    if told:
+        counts[Status.REFUSED] = told.total()
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     print(f"the collection over {name} has {images:,} images")
     if counts[Status.REFUSED] == counts.total():
@@ -92,19 +96,14 @@ def _champion() -> Searcher:
     return Searcher.open(store.version_directory(paths.MODELS, store.CHAMPION))
 
 
-def _say_left_out(source: str, problem: str) -> None:
-    print(f"left out {printable(source)}: {printable(problem)}", file=sys.stderr)
-
-
-def _batches(files: Sequence[tuple[str, Path]], counts: Counter[Status]) -> Iterator[list[NewFile]]:
+def _batches(files: Sequence[tuple[str, Path]], told: Counter[str]) -> Iterator[list[NewFile]]:
     """The files' contents, so many at a time as memory allows; those that can't be read are counted."""
     batch: list[NewFile] = []
     for source, path in files:
         try:
             data = path.read_bytes()
         except OSError as error:
-            counts[Status.REFUSED] += 1
-            _say_left_out(source, f"{Reason.UNREADABLE.sentence}: {error.strerror}")
+            say_left_out(told, source, f"{Reason.UNREADABLE.sentence}: {error.strerror}")
             continue
         if batch and (
             len(batch) == _FILES_AT_ONCE or sum(len(f.data) for f in batch) + len(data) > _BYTES_AT_ONCE

@@ -25,8 +25,8 @@ from PIL import Image, ImageFilter
 
 from udml.config import Params, load_params
 from udml.data.catalog import ImageStore, open_store, read_catalog
-from udml.data.decoding import duplicate_thumbnail, pixel_digest
-from udml.data.duplicates import find_groups
+from udml.data.decoding import pixel_digest
+from udml.data.duplicates import duplicate_thumbnail, find_groups
 from udml.data.importing.importer import import_data
 from udml.data.prepare import prepare
 from udml.data.statistics import image_statistics

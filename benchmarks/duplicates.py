@@ -26,8 +26,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from benchmarks.contenders import machine
 from udml.config import load_params
-from udml.data.decoding import duplicate_thumbnail, pixel_digest
-from udml.data.duplicates import find_groups
+from udml.data.decoding import pixel_digest
+from udml.data.duplicates import duplicate_thumbnail, find_groups
 from udml.pixels import decode
 
 BEFORE = 6, 0.97  # bits and correlation that joined two images when nothing else was looked at

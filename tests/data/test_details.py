@@ -8,9 +8,8 @@ import pytest
 from benchmarks.duplicates import TEMPLATES
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from udml.data.decoding import duplicate_thumbnail
 from udml.data.details import same_details
-from udml.data.duplicates import find_groups
+from udml.data.duplicates import duplicate_thumbnail, find_groups
 from udml.pixels import decode
 
 STORE_PX = 160

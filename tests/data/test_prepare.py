@@ -18,11 +18,11 @@ from PIL import Image
 from udml.config import Prepare
 from udml.data import decode_pool
 from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog, write_table
-from udml.data.decoding import sharpness
 from udml.data.identity import image_id
 from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA
 from udml.data.prepare import prepare
 from udml.data.shards import ShardWriter, read_bytes
+from udml.data.statistics import sharpness
 from udml.errors import UdmlError
 from udml.files import fingerprint
 from udml.pixels import decode

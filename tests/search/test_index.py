@@ -106,7 +106,7 @@ def test_a_killed_run_gives_the_same_bytes(workspace, monkeypatch):
     root, _ = workspace
     monkeypatch.setattr(embedder_module, "CHUNK_ROWS", 16)
     run(root)
-    names = ("index.faiss", "index.json", "items.sqlite", "reference.parquet")
+    names = ("index.faiss", "index.json", "items.sqlite", "reference.npy")
     whole = {name: (root / "index" / name).read_bytes() for name in names}
     embed, calls = Embedder.embed, []
 

@@ -53,7 +53,7 @@ def test_every_burst_counts_once_and_its_figures_are_those_of_its_pixels(
 
 
 def test_the_sample_is_bounded_and_the_same_each_time(prepared: Path, tmp_path: Path) -> None:
-    files = [write(prepared, tmp_path / name, images=5) / "reference.parquet" for name in ("a", "b")]
+    files = [write(prepared, tmp_path / name, images=5) / "reference.npy" for name in ("a", "b")]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert len(read_reference(files[0].parent, open_fake(np.arange(1000, 1020))).image_ids) == 5
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from udml.search.gallery import GalleryIndex, search
+from udml.search.gallery import GalleryIndex, search, within_cosines
 
 _FIRST_ROWS = 64
 
@@ -115,7 +115,7 @@ def search_overlaid(
         found = faiss.knn(
             queries, overlay.vectors, min(k, len(overlay.ids)), metric=faiss.METRIC_INNER_PRODUCT
         )
-        similarity = np.concatenate([similarity, found[0]], axis=1)
+        similarity = np.concatenate([similarity, within_cosines(found[0])], axis=1)
         ids = np.concatenate([ids, overlay.ids[found[1]]], axis=1)
     best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(ids, best, axis=1)

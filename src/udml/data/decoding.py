@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import xxhash
 from PIL import Image
 
-from udml.data.duplicates import THUMBNAIL_PX
+from udml.data.duplicates import duplicate_thumbnail
 from udml.data.shards import read_bytes
+from udml.data.statistics import sharpness
 from udml.files import atomic_path
 from udml.pixels import Decoded, Undecodable, decode
 
@@ -124,32 +125,8 @@ def _facts(image: Decoded, picture: Image.Image) -> dict[str, Any]:
     }
 
 
-def duplicate_thumbnail(picture: Image.Image) -> np.ndarray:
-    """What `find_groups` compares of an RGB picture: uint8 [32, 32, 3]."""
-    return np.asarray(picture.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX))
-
-
 def pixel_digest(pixels: np.ndarray) -> bytes:
     """Sixteen bytes that are equal for images, uint8 [h, w, 3], of equal shape and pixels."""
     digest = xxhash.xxh3_128(f"{pixels.shape[0]}x{pixels.shape[1]}:".encode())
     digest.update(pixels.data)
     return digest.digest()
-
-
-def sharpness(grey: np.ndarray) -> float:
-    """Variance of the 4-neighbour Laplacian of a grey image, uint8 [h, w]; 0 if it is under 3 px a side.
-
-    Sums of whole numbers, exact, so every machine gets the same digits. Blur brings it
-    near 0.
-    """
-    if min(grey.shape) < 3:
-        return 0.0
-    g = grey.astype(np.int16)
-    laplacian = g[:-2, 1:-1] + g[2:, 1:-1]
-    laplacian += g[1:-1, :-2]
-    laplacian += g[1:-1, 2:]
-    laplacian -= g[1:-1, 1:-1] << 2
-    # not a dot product: BLAS would start threads for it, which takes several times as long as the image
-    total, squares = int(laplacian.sum()), int(np.square(laplacian, dtype=np.int32).sum())
-    count = laplacian.size
-    return (squares * count - total * total) / (count * count)

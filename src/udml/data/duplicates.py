@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from PIL import Image
 
 from udml.data.details import same_details
 
@@ -26,6 +27,11 @@ _FULL_BUCKET = 64  # in buckets up to this size every pair is looked at ...
 _LEADERS = 8  # ... in fuller ones, pairs with this many images of the bucket
 _ROUNDS = 4  # of looking again where buckets are overfull
 _CHUNK = 1 << 11  # rows or pairs at a time: tens of MiB
+
+
+def duplicate_thumbnail(picture: Image.Image) -> np.ndarray:
+    """What `find_groups` compares of an RGB picture: uint8 [32, 32, 3]."""
+    return np.asarray(picture.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX))
 
 
 def find_groups(

@@ -258,4 +258,4 @@ def nearest(embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     similarity, found = faiss.knn(vectors, vectors, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     others = found != np.arange(n)[:, None]
     others[others.all(axis=1), -1] = False  # more than k copies came before the image itself
-    return found[others].reshape(n, k), similarity[others].reshape(n, k)
+    return found[others].reshape(n, k), np.clip(similarity[others], -1, 1).reshape(n, k)

@@ -7,6 +7,7 @@ rule does not find. Shots that differ more count as independent: a batch from on
 more often than the stated rate.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,7 @@ import numpy as np
 from PIL import Image
 
 from udml.config import Prepare
-from udml.data.catalog import open_store, read_catalog
-from udml.data.decoding import duplicate_thumbnail, pixel_digest
-from udml.data.duplicates import find_groups
+from udml.data.duplicates import duplicate_thumbnail, find_groups
 from udml.data.statistics import STATISTICS, image_statistics
 from udml.errors import UdmlError
 from udml.pixels import Decoded, read_image
@@ -80,6 +79,8 @@ def from_import(embedder: Embedder, prepared: Path, known: Items) -> Batch:
     Raises:
         UdmlError: if `prepare` has not run.
     """
+    from udml.data.catalog import open_store, read_catalog  # needs pandas, which images given do without
+
     catalog = read_catalog(prepared)
     there = known.contents(catalog["sha256"].tolist())
     rows = np.flatnonzero(~catalog["sha256"].isin(there).to_numpy())
@@ -110,8 +111,15 @@ def _note(image: Decoded) -> _Noted:
     return _Noted(
         image_statistics(image.pixels, image.width, image.height),
         duplicate_thumbnail(Image.fromarray(image.pixels)),
-        pixel_digest(image.pixels),
+        _digest(image.pixels),
     )
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    """Sixteen bytes that are equal for images, uint8 [h, w, 3], of equal shape and pixels."""
+    digest = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
 
 
 def _one_of_each_group(embedded: EmbeddedFiles, params: Prepare) -> np.ndarray:

@@ -6,11 +6,13 @@ Sheets and the map have transparent gaps, so that they sit on a light and on a d
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from udml.data.catalog import ImageStore
+if TYPE_CHECKING:
+    from udml.data.catalog import ImageStore  # needs pandas, which a page of drift does without
 
 THUMBNAIL_PX = 112
 _JPEG_QUALITY = 80
@@ -35,7 +37,7 @@ def thumbnail(pixels: np.ndarray, side_px: int) -> Image.Image:
     return Image.fromarray(square).resize((side_px, side_px), Image.Resampling.LANCZOS)
 
 
-def save_thumbnail(store: ImageStore, row: int, directory: Path) -> str:
+def save_thumbnail(store: "ImageStore", row: int, directory: Path) -> str:
     """Write the thumbnail of catalogue row `row` unless it is there; returns its file name."""
     name = f"{row}.jpg"
     path = directory / name
@@ -46,7 +48,7 @@ def save_thumbnail(store: ImageStore, row: int, directory: Path) -> str:
 
 
 def contact_sheet(
-    store: ImageStore, rows: Sequence[int], columns: int, side_px: int, gap_px: int
+    store: "ImageStore", rows: Sequence[int], columns: int, side_px: int, gap_px: int
 ) -> Image.Image:
     """The images of catalogue rows `rows` side by side, in reading order, on transparency."""
     lines = max(1, math.ceil(len(rows) / columns))
@@ -117,7 +119,7 @@ def snap_to_grid(points: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def draw_map(
-    store: ImageStore, rows: Sequence[int], cells: np.ndarray, shape: tuple[int, int]
+    store: "ImageStore", rows: Sequence[int], cells: np.ndarray, shape: tuple[int, int]
 ) -> Image.Image:
     """One picture of thumbnails, row `rows[i]` at grid cell `cells[i]`, none hiding another.
 

@@ -15,7 +15,8 @@ from udml.model_card import ModelCard
 INDEX_FILE = "index.faiss"
 INFO_FILE = "index.json"
 MIXED_FILE = "mixed.npy"
-REFERENCE_FILE = "reference.parquet"  # see udml.search.reference, which needs pandas
+REFERENCE_FILE = "reference.npy"  # see udml.search.reference
+OLD_REFERENCE_FILE = "reference.parquet"  # of indices built before
 VECTORS_FILE = "vectors.npy"
 _REBUILD = "build the index again with `dvc repro index`"
 _CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
@@ -160,7 +161,7 @@ def search(index: GalleryIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray
         k: at least 1.
 
     Returns:
-        Cosine similarities float32 [n, min(k, count)] and image_ids int64 of the same shape.
+        Cosine similarities float32 [n, min(k, count)], -1..1, and image_ids int64 of the same shape.
 
     Raises:
         UdmlError: if the queries are not finite or of another length than the index's vectors.
@@ -196,11 +197,17 @@ def search_base(
     if len(short):
         similarity[short], positions[short] = _search_exactly(base, queries[short], wanted)
     if exact is None:
-        return similarity, positions
+        return within_cosines(similarity), positions
     for row, query in enumerate(queries):
         similarity[row] = exact[positions[row]] @ query
     best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(positions, best, axis=1)
+    similarity = np.take_along_axis(similarity, best, axis=1)
+    return within_cosines(similarity), np.take_along_axis(positions, best, axis=1)
+
+
+def within_cosines(similarity: np.ndarray) -> np.ndarray:
+    """Products of unit vectors, brought back from where rounding took them: changed in place to -1..1."""
+    return np.clip(similarity, -1, 1, out=similarity)
 
 
 def _search_exactly(base: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ _ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_sh
 
 
 def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> None:
-    """Write index.faiss, index.json, items.sqlite and reference.parquet to `out`.
+    """Write index.faiss, index.json, items.sqlite and reference.npy to `out`.
 
     Every catalogue row is indexed, whatever its split: people search all their pictures. Ids are the
     catalogue's image_ids. Embeddings survive a kill; the same inputs give the same index.

@@ -6,19 +6,23 @@ vectors of the sample are in the index itself; what the index does not know is k
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from udml.data.catalog import ImageStore, write_table
 from udml.data.statistics import STATISTICS, image_statistics
 from udml.errors import UdmlError
+from udml.files import atomic_path
 from udml.progress import progress
-from udml.search.gallery import REFERENCE_FILE, GalleryIndex, vectors_of
+from udml.search.gallery import OLD_REFERENCE_FILE, REFERENCE_FILE, GalleryIndex, vectors_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from udml.data.catalog import ImageStore  # needs pandas, which watching for drift does without
 
 _SEED = 0
+_ROW = np.dtype([("image_id", np.int64), *((name, np.float64) for name in STATISTICS)])
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Reference:
     statistics: np.ndarray
 
 
-def write_reference(directory: Path, catalog: pd.DataFrame, store: ImageStore, images: int) -> None:
-    """Draw at most `images` images from the catalogue and write their statistics to reference.parquet.
+def write_reference(directory: Path, catalog: "pd.DataFrame", store: "ImageStore", images: int) -> None:
+    """Draw at most `images` images from the catalogue and write their statistics to reference.npy.
 
     The same catalogue gives the same file.
     """
@@ -49,9 +53,12 @@ def write_reference(directory: Path, catalog: pd.DataFrame, store: ImageStore, i
         image_statistics(store[int(row)], int(widths[row]), int(heights[row]))
         for row in progress(rows, "reference", unit="image")
     ]
-    columns = np.stack(values).T
-    table = {"image_id": catalog["image_id"].to_numpy()[rows], **dict(zip(STATISTICS, columns, strict=True))}
-    write_table(directory / REFERENCE_FILE, pa.table(table))
+    table = np.empty(len(rows), _ROW)
+    table["image_id"] = catalog["image_id"].to_numpy()[rows]
+    for name, column in zip(STATISTICS, np.stack(values).T, strict=True):
+        table[name] = column
+    with atomic_path(directory / REFERENCE_FILE) as temporary, temporary.open("wb") as file:
+        np.save(file, table)
 
 
 def read_reference(directory: Path, index: GalleryIndex) -> Reference:
@@ -60,15 +67,30 @@ def read_reference(directory: Path, index: GalleryIndex) -> Reference:
     Raises:
         UdmlError: if there is none, or none of its images is in the index.
     """
-    path = directory / REFERENCE_FILE
-    if not path.exists():
-        raise UdmlError(
-            f"no {path}: this index was built before there was one", "run `dvc repro index`, and register it"
-        )
-    table = pq.read_table(path)
-    image_ids = table["image_id"].to_numpy()
+    path, image_ids, statistics = _read(directory)
     there = np.isin(image_ids, index.ids)
     if not there.any():
         raise UdmlError(f"{path} is of another index", "build the index again with `dvc repro index`")
-    statistics = np.stack([table[name].to_numpy() for name in STATISTICS], axis=1)
     return Reference(image_ids[there], vectors_of(index, image_ids[there]), statistics[there])
+
+
+def _read(directory: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """The file there is, its ids int64 [m] and statistics float64 [m, 8]."""
+    path, old = directory / REFERENCE_FILE, directory / OLD_REFERENCE_FILE
+    if path.exists():
+        try:
+            table = np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise UdmlError(f"{path} is damaged: {error}", "run `dvc repro -f index`") from error
+        if table.dtype != _ROW:
+            raise UdmlError(f"{path} was written by another version of udml", "run `dvc repro -f index`")
+        return path, table["image_id"], np.stack([table[name] for name in STATISTICS], axis=1)
+    if old.exists():
+        import pyarrow.parquet as pq
+
+        columns = pq.read_table(old)
+        statistics = np.stack([columns[name].to_numpy() for name in STATISTICS], axis=1)
+        return old, columns["image_id"].to_numpy(), statistics
+    raise UdmlError(
+        f"no {path}: this index was built before there was one", "run `dvc repro index`, and register it"
+    )

@@ -47,7 +47,7 @@ def test_the_new_version_answers_as_the_old_one_did(root):
     new = compact(models, root / "data")
     assert (new.name, new.images, new.compacted_from) == ("v2", len(LEFT), "v1")
     old_files, new_files = (read_bundle(models / "versions" / name).files for name in ("v1", "v2"))
-    assert new_files["index/reference.parquet"] == old_files["index/reference.parquet"]
+    assert new_files["index/reference.npy"] == old_files["index/reference.npy"]
     assert new.git_revision == read_bundle(models / "versions" / "v1").git_revision
     assert store.champion_name(models) == "v2"
     assert store.verify(models, "v2") == new

@@ -77,7 +77,7 @@ def cluster(
     for first in range(0, len(vectors), _AT_ONCE):
         rows = slice(first, first + _AT_ONCE)
         np.einsum("nd,nd->n", vectors[rows], centroids[assignment[rows]], out=similarity[rows])
-    return Clustering(assignment, similarity, centroids)
+    return Clustering(assignment, np.clip(similarity, -1, 1), centroids)
 
 
 def unit_means(vectors: np.ndarray, assignment: np.ndarray, clusters: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from udml.registry.bundle import (
     read_bundle,
 )
 from udml.search.build import build, kind_for, write_index
-from udml.search.gallery import REFERENCE_FILE, vectors_of
+from udml.search.gallery import OLD_REFERENCE_FILE, REFERENCE_FILE, vectors_of
 from udml.search.items import NOT_IN_DATA, IndexedItem
 from udml.serving.engine.searcher import Searcher
 
@@ -70,9 +70,10 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
             index = Path(scratch, "index")
             index.mkdir()
             _write_folded(searcher, overlay, _index_params(old), index)
-            reference = old / INDEX_DIRECTORY / REFERENCE_FILE
-            if reference.exists():  # what the model was trained on stays what it was
-                shutil.copyfile(reference, index / REFERENCE_FILE)
+            for name in (REFERENCE_FILE, OLD_REFERENCE_FILE):
+                reference = old / INDEX_DIRECTORY / name
+                if reference.exists():  # what the model was trained on stays what it was
+                    shutil.copyfile(reference, index / name)
             made = read_bundle(old)
             new = store.register(models, _sources(old, index), made.git_revision, made.name)
     reason = f"{len(overlay.ids)} added and {len(overlay.hidden)} removed images folded into {old.name}"

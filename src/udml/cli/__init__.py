@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from udml import __version__
 from udml.cli.pipeline import add_pipeline
+from udml.cli.search import add_searching
 from udml.cli.service import add_service
 from udml.cli.uses import add_uses
 from udml.cli.versions import add_versions
@@ -78,6 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"udml {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_pipeline, add_uses, add_versions, add_service):
+    for add in (add_pipeline, add_searching, add_uses, add_versions, add_service):
         add(commands)
     return parser

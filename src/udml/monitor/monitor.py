@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from udml import paths
-from udml.config import Monitor, load_params
+from udml.config import Monitor
 from udml.errors import UdmlError
 from udml.files import write_json
 from udml.monitor.batch import Batch, from_files, from_import
 from udml.monitor.drift import Drift, compare
 from udml.monitor.report import summary, write_report
 from udml.monitor.unusual import UnusualImage, most_unusual
-from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE
-from udml.registry.store import version_directory
+from udml.registry.chosen import choose
 from udml.search.embedder import Embedder, FileProblem
 from udml.search.gallery import open_index
 from udml.search.items import ITEMS_FILE, Items
@@ -59,12 +58,12 @@ class Finding:
 def monitor_workspace(
     given: Sequence[Path], version: str | None, out: Path, rules: WalkRules = _AS_IT_LIES
 ) -> Finding:
-    """Compare new images with the workspace's model, or a registered version; write a page.
+    """Compare new images with those that a version, or the workspace's model, knows; write a page.
 
     Args:
         given: image files or folders; none for the imported images, as `prepare` left them, whose files
             the index does not know.
-        version: "champion", "v1", ...; None for the model in `artifacts/`.
+        version: "champion", "v1", ..., "workspace"; None as `udml.registry.chosen` says.
         out: the HTML file; the numbers go to the same name with `.json`.
         rules: what of a folder to leave out.
 
@@ -74,12 +73,9 @@ def monitor_workspace(
     """
     if out.suffix not in (".html", ".htm"):
         raise UdmlError(f"{out} does not end in .html", "the numbers go to the same name with .json")
-    params = load_params()
-    model, index = paths.MODEL, paths.INDEXED
-    if version:
-        directory = version_directory(paths.MODELS, version)
-        model, index = directory / MODEL_FILE, directory / INDEX_DIRECTORY
-    embedder = Embedder(model)
+    chosen = choose(version)
+    params, index = chosen.params(), chosen.index
+    embedder = Embedder(chosen.model)
     if given:
         files = [found.path for found in given_files(given, rules)]
         batch = from_files(embedder, files, params.prepare)

@@ -176,7 +176,11 @@ def version_directory(models: Path, name: str) -> Path:
         return _directory(models, name)
     champion = champion_name(models)
     if champion is None:
-        raise UdmlError(f"there is no champion in {models}", "`udml models promote VERSION` makes one")
+        newest = next(reversed(version_names(models)), None)
+        register = "" if newest else "`udml models register` keeps what the pipeline made as v1, then "
+        raise UdmlError(
+            f"there is no champion in {models}", f"{register}`udml models promote {newest or 'v1'}` makes one"
+        )
     return _directory(models, champion)
 
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from udml.errors import UdmlError, install_hint
 from udml.serving.service.settings import Settings
@@ -21,7 +22,7 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
         UdmlError: if it cannot start.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 - whether it is there
 
         from udml.serving.http.app import create_app
     except ModuleNotFoundError as error:
@@ -29,7 +30,14 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
     from udml.serving.engine.searcher import Searcher
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    app = create_app(settings, models, lambda directory: Searcher.open(directory, data))
+    with _bound(settings.host, settings.port) as listener:  # first: a model takes seconds to load
+        app = create_app(settings, models, lambda directory: Searcher.open(directory, data))
+        _run(app, listener, settings)
+
+
+def _run(app: Any, listener: socket.socket, settings: Settings) -> None:
+    import uvicorn
+
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -38,21 +46,33 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
         proxy_headers=False,  # a caller could choose its own address otherwise
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    with _listen(settings.host, settings.port) as listener, _quiet_signals():
+    with _refusals_said(settings.host, settings.port):
+        listener.listen(_MAX_PENDING)  # whoever reads the address may connect at once
+    with _quiet_signals():
         host, port = listener.getsockname()[:2]
         print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that has the address, but does not listen yet."""
+    with _refusals_said(host, port):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_MAX_PENDING)  # whoever reads the address may connect at once
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
         return listener
-    except OSError as error:
+
+
+@contextmanager
+def _refusals_said(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError) as error:
         raise UdmlError(
             f"cannot listen on {host} port {port}: {error}", "choose another with --host and --port"
         ) from error

@@ -46,9 +46,11 @@ def write_search_page(
 
 
 def strip_jpeg(query: Path, hits: list[Hit], searcher: Searcher) -> bytes:
-    """A query and its neighbours side by side, as a JPEG."""
+    """A query and its neighbours side by side, each with its rank, similarity and name, as a JPEG."""
     neighbours = [searcher.picture(hit.image_id, 2 * _SIDE_PX) for hit in hits]
-    return to_jpeg(result_sheet(query.read_bytes(), neighbours, _SIDE_PX))
+    captions = [("query" if hits else "query: no match", printable(query.name))]
+    captions += [(f"{n}.  {hit.similarity:.4f}", printable(hit.source)) for n, hit in enumerate(hits, 1)]
+    return to_jpeg(result_sheet(query.read_bytes(), neighbours, _SIDE_PX, captions))
 
 
 def _strip(query: Path, hits: list[Hit], searcher: Searcher) -> str:

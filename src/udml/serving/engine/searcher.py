@@ -20,6 +20,7 @@ from udml.errors import UdmlError
 from udml.machine import usable_cores
 from udml.pixels import decode
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
+from udml.registry.chosen import Chosen, choose
 from udml.registry.store import VERSIONS
 from udml.search.embedder import EmbeddedFiles, Embedder, embed_files
 from udml.search.gallery import open_index
@@ -29,8 +30,6 @@ from udml.serving.engine.decoding import MAX_PIXELS, decode_for, embed_bytes
 from udml.serving.engine.finding import find
 from udml.serving.engine.pictures import thumbnail_jpeg
 from udml.serving.engine.queries import together
-
-WORKSPACE = "workspace"
 
 
 class Searcher:
@@ -47,7 +46,7 @@ class Searcher:
     def __init__(
         self, model: Path, index: Path, data: Path, name: str, additions: Path | None, threads: int | None
     ) -> None:
-        """Open an exported model with the index it made; see `Searcher.open` and `open_workspace`."""
+        """Open an exported model with the index it made; see `Searcher.open`."""
         self._threads = threads or usable_cores()
         self._name = name
         # Pillow decodes outside Python's global lock.
@@ -64,24 +63,33 @@ class Searcher:
         self.copies = CopyGroups(self.collection)
 
     @classmethod
-    def open(cls, path: str | Path, data: str | Path = paths.DATA, threads: int | None = None) -> Self:
-        """Open a registered version, such as "models/champion".
+    def open(
+        cls,
+        path: str | Path | Chosen | None = None,
+        data: str | Path = paths.DATA,
+        threads: int | None = None,
+    ) -> Self:
+        """Open the champion of "models", or a registered version by its path, such as "models/versions/v2".
 
         A link is followed once: model and index are of one version even if the champion changes
         meanwhile. What was added to the registry's collection, and removed, counts; images that this
         model has not seen yet are embedded now.
 
         Args:
-            path: a directory that `udml models register` made, or a link to one.
+            path: a directory that `udml models register` made, or a link to one; None as `choose` says.
             data: the imported data, for the originals of the images in the index; may be missing, if
                 only added images' pictures are asked for.
             threads: cores to use; default all that this process may use, by its CPU affinity and its
                 container's quota.
 
         Raises:
-            UdmlError: if there is no version at `path`, a file of it is not what was registered, or
-                the additions beside it are damaged.
+            UdmlError: if there is none, a file of it is not what was registered, or additions are damaged.
         """
+        if path is None or isinstance(path, Chosen):
+            chosen = path or choose()
+            if chosen.directory is None:
+                return cls(chosen.model, chosen.index, Path(data), chosen.name, None, threads)
+            path = chosen.directory
         version = Path(path).resolve()
         if not version.is_dir():
             raise UdmlError(f"there is no version at {path}", "`udml models list` names the versions")
@@ -288,12 +296,3 @@ class Searcher:
 
 def _noise(side_px: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
-
-
-def open_workspace(data: Path = paths.DATA, threads: int | None = None) -> Searcher:
-    """Open the model and the index that the pipeline made last; nothing can be added to it.
-
-    Raises:
-        UdmlError: if one is missing or damaged, or the index was made by another model.
-    """
-    return Searcher(paths.MODEL, paths.INDEXED, data, WORKSPACE, None, threads)

@@ -19,11 +19,14 @@ def local_zone() -> str:
     from tzlocal import get_localzone_name
 
     try:
-        return get_localzone_name()
+        name, why = get_localzone_name(), ""
     except Exception as error:  # its own kinds, and those of zoneinfo
+        name, why = None, f": {error}"
+    if not name:
         raise UdmlError(
-            f"this machine's time zone has no name ({error})", "name one: --timezone Europe/Berlin"
-        ) from error
+            f"this machine's time zone has no name{why}", "name one, as in --timezone Europe/Berlin"
+        )
+    return name
 
 
 def make_schedule(cron: str, zone: str | None) -> tuple[Schedule, datetime]:

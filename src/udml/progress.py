@@ -9,6 +9,12 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
+def say_going_on(done: int, total: int, unit: str) -> None:
+    """Say that work which was interrupted is taken up again, and where; nothing if it begins anew."""
+    if done:
+        print(f"going on at {unit} {done:,} of {total:,}", flush=True)
+
+
 def progress(items: Iterable[T], description: str, total: int | None = None, unit: str = "it") -> "tqdm[T]":
     """Wrap `items` in a bar on stderr: refreshed in place on a terminal, a line every 10 s in a log."""
     terminal = sys.stderr.isatty()

@@ -145,7 +145,7 @@ def test_the_output_does_not_depend_on_the_number_of_processes(
     assert len(contents(workspace / "one")) == 5 + 3
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(workspace: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(workspace: Path, capsys) -> None:
     files: dict[str, bytes | None] = {f"{n:03d}.jpg": photo(n, 900, 700, "JPEG") for n in range(120)}
     data_root = write_data(workspace, files, per_shard=10)
     script = workspace / "run.py"
@@ -169,12 +169,13 @@ def test_a_killed_run_resumes_to_the_same_bytes(workspace: Path) -> None:
     _wait_until_gone(child.pid)
     assert not (workspace / "out").exists()
     kept = {path: path.stat().st_mtime_ns for path in finished}
-    assert len(list(workspace.glob(".scratch/prepare-*/rows/*.parquet"))) < 12
+    assert (shards := len(list(workspace.glob(".scratch/prepare-*/rows/*.parquet")))) < 12
 
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode_pool, "decode_shard", _recording(decode_pool.decode_shard, seen))
         prepare(data_root, workspace / "out", PARAMS)
+    assert capsys.readouterr().out == f"going on at image {10 * shards} of 120\n"
     assert not {task.rows.resolve() for task in seen} & {path.resolve() for path in kept}
     prepare(data_root, workspace / "clean", PARAMS)
     assert contents(workspace / "out") == contents(workspace / "clean")

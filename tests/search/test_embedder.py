@@ -105,7 +105,7 @@ def test_rows_of_the_store_in_the_order_asked_for(embedder, tmp_path):
     np.testing.assert_allclose(vectors, embedder.embed([images[row] for row in rows]), atol=1e-6)
 
 
-def test_a_killed_run_goes_on_where_it_was_with_the_same_bits(embedder, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_where_it_was_with_the_same_bits(embedder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "CHUNK_ROWS", 8)
     store, rows = store_of(tmp_path, pictures(30)), np.arange(30)
     (tmp_path / "whole").mkdir()
@@ -128,7 +128,9 @@ def test_a_killed_run_goes_on_where_it_was_with_the_same_bits(embedder, tmp_path
         "vectors-000000008.npy",
     ]
     calls.append(0)
+    assert "going on" not in capsys.readouterr().out
     again = np.concatenate(list(embed_store_resumably(embedder, store, rows, tmp_path / "killed", "")))
+    assert capsys.readouterr().out == "going on at image 16 of 30\n"
     assert calls == [8, 8, 8, 0, 8, 6]
     assert again.tobytes() == whole.tobytes()
 

@@ -9,6 +9,7 @@ from tests.serving.small_service import BASE
 from tests.test_cli import imported_by
 from udml.cli import main
 from udml.errors import UdmlError
+from udml.serving import serve
 from udml.serving.service.settings import Settings
 
 
@@ -42,6 +43,47 @@ def test_what_stops_it_from_starting_is_said(registry, monkeypatch, capsys, tmp_
         assert main(["serve", "--port", str(taken.getsockname()[1])]) == 1
     assert "cannot listen" in capsys.readouterr().err
     assert main(["serve", "--deadline-seconds", "nan"]) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [["--port", "65536"], ["--host", "192.0.2.1"], ["--host", "no such host"], []]
+)
+def test_the_address_is_taken_before_a_model_is_loaded(options, registry, monkeypatch, capsys):
+    """Nothing listens behind it until the model is there."""
+    monkeypatch.chdir(registry)
+    monkeypatch.setattr("udml.serving.engine.searcher.Searcher.open", lambda *_: pytest.fail("it was loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["serve", *(options or ["--port", str(taken.getsockname()[1])])]) == 1
+    said = capsys.readouterr().err
+    assert "cannot listen on" in said or "it must be between 0 and 65535" in said
+
+
+def test_nobody_is_let_in_before_it_can_answer(registry, monkeypatch):
+    seen = []
+
+    def refused(directory, data):
+        [port] = (held.getsockname()[1] for held in bound)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+        seen.append(port)
+        raise UdmlError("enough seen")
+
+    bound, bind = [], serve._bound
+    monkeypatch.chdir(registry)
+    monkeypatch.setattr(serve, "_bound", lambda *address: bound.append(bind(*address)) or bound[0])
+    monkeypatch.setattr("udml.serving.engine.searcher.Searcher.open", refused)
+    assert main(["serve", "--port", "0"]) == 1
+    assert len(seen) == 1
+    assert bound[0].fileno() == -1  # given back
+
+
+def test_two_that_start_at_once_are_told_apart():
+    with serve._bound("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with serve._bound("127.0.0.1", port) as second:
+            first.listen()
+            with pytest.raises(UdmlError, match="cannot listen"), serve._refusals_said("127.0.0.1", port):
+                second.listen()
 
 
 @pytest.mark.parametrize(

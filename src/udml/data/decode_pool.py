@@ -14,7 +14,7 @@ from tqdm import tqdm
 from udml.data.decoding import ShardTask, decode_shard
 from udml.errors import UdmlError
 from udml.machine import usable_cores
-from udml.progress import progress
+from udml.progress import progress, say_going_on
 
 _REFRESH_SECONDS = 0.2
 
@@ -30,9 +30,11 @@ def decode_shards(tasks: list[ShardTask]) -> None:
     """
     pending = [task for task in tasks if not task.finished()]
     files = sum(len(task.image_id) for task in tasks)
+    done = files - sum(len(task.image_id) for task in pending)
+    say_going_on(done, files, "image")
     nothing: tuple[Any, ...] = ()  # the bar is moved by hand
     with progress(nothing, "prepare", total=files, unit="image") as bar:
-        bar.update(files - sum(len(task.image_id) for task in pending))
+        bar.update(done)
         workers = min(usable_cores(), len(pending))
         if workers <= 1:
             for task in pending:

@@ -171,7 +171,7 @@ def _live_log(directory: Path) -> Any:
         return lambda record: None
     if not _is_main_process():
         return lambda record: None
-    live = Live(str(directory), save_dvc_exp=False, dvcyaml=None, report=None)
+    live = _open_live(Live, str(directory))
 
     def log(record: dict[str, Any]) -> None:
         live.step = record["step"]
@@ -181,6 +181,17 @@ def _live_log(directory: Path) -> Any:
         live.make_summary()
 
     return log
+
+
+def _open_live(live: Any, directory: str) -> Any:
+    """DVCLive's log. It asks git for the last commit, and ends where there is none: then it does without."""
+    from scmrepo.exceptions import SCMError
+
+    options = {"save_dvc_exp": False, "dvcyaml": None, "report": None}
+    try:
+        return live(directory, **options)
+    except SCMError:
+        return type("LiveWithoutGit", (live,), {"_init_dvc": lambda self: None})(directory, **options)
 
 
 def _is_main_process() -> bool:

@@ -14,7 +14,7 @@ from udml.files import atomic_path
 from udml.machine import usable_cores
 from udml.model_card import ModelCard, read_model_card
 from udml.pixels import Decoded, Reason, Undecodable, read_image
-from udml.progress import progress
+from udml.progress import progress, say_going_on
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -159,9 +159,10 @@ def embed_store_resumably(
         scratch / f"vectors-{start:09d}.npy": rows[start : start + CHUNK_ROWS]
         for start in range(0, len(rows), CHUNK_ROWS)
     }
+    done = sum(len(chunk) for file, chunk in chunks.items() if file.exists())
+    say_going_on(done, len(rows), "image")
     with progress(range(len(rows)), description, unit="image") as bar:
-        # what an earlier run did is not counted towards the speed
-        bar.initial = bar.n = sum(len(chunk) for file, chunk in chunks.items() if file.exists())
+        bar.initial = bar.n = done  # what an earlier run did is not counted towards the speed
         for file, chunk in chunks.items():
             if not file.exists():
                 with atomic_path(file) as temporary, temporary.open("wb") as opened:

@@ -55,11 +55,15 @@ def test_directions_and_lengths_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dies_after", [0, PICTURES_AT_ONCE, 3 * PICTURES_AT_ONCE])
-def test_a_killed_pass_goes_on_where_it_was(dies_after: int, tmp_path: Path) -> None:
+def test_a_killed_pass_goes_on_where_it_was(
+    dies_after: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(KilledError):
         filled(tmp_path / "killed", dies_after)
     bank, seen = filled(tmp_path / "killed")
     assert seen == 250 - dies_after
+    said = f"going on at image {dies_after // 5} of 50\n" if dies_after else ""
+    assert capsys.readouterr().out == said
     whole, _ = filled(tmp_path / "whole")
     assert np.array_equal(bank.direction, whole.direction)
     assert np.array_equal(bank.length, whole.length)

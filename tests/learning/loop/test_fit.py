@@ -72,6 +72,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     uninterrupted: tuple[Path, list[dict[str, Any]]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     steps_taken = 0
     real_step = steps_module._step
@@ -87,7 +88,10 @@ def test_a_killed_run_resumes_to_the_same_bits(
     with pytest.raises(KilledError):
         tiny_fit(tmp_path, tiny_params())
     monkeypatch.setattr(steps_module, "_step", real_step)
+    assert "going on" not in capsys.readouterr().out
     rounds = tiny_fit(tmp_path, tiny_params())
+    kept = kill_at // 2 * 2  # two steps a round
+    assert capsys.readouterr().out.count(f"going on at step {kept} of 6\n") == (kept > 0)
     expected_scratch, expected_rounds = uninterrupted
     assert_identical(weights(tmp_path), weights(expected_scratch))
     assert_identical(weights(tmp_path, BEST_FILE), weights(expected_scratch, BEST_FILE))

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from udml.config import Train
 from udml.files import atomic_path
 from udml.learning.views.training import Variation, prefetch, random_views
-from udml.progress import progress
+from udml.progress import progress, say_going_on
 
 RANDOM_VIEWS = 4
 """Training views of each image, beside its fixed one."""
@@ -104,6 +104,8 @@ def fill_bank(
         np.memmap(file, dtype, "r+", shape=size) for file, dtype, size in _files(path, shape)
     )
     bank = FeatureBank(direction, length)
+    if accelerator.is_local_main_process:
+        say_going_on(min(int(done.sum()) * _images_at_once(shape[1]), shape[0]), shape[0], "image")
     turns = np.arange(len(done)) % accelerator.num_processes == accelerator.process_index
     # what is still missing after the turns are those of processes that see another disk
     for mine in (np.flatnonzero(turns), np.arange(len(done))):

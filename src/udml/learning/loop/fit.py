@@ -46,7 +46,7 @@ from udml.learning.model.network import Network
 from udml.learning.model.preprocess import Channels
 from udml.learning.model.tuning import merged
 from udml.learning.views.device import send
-from udml.progress import progress
+from udml.progress import progress, say_going_on
 
 EMBED_BATCH = 256
 
@@ -80,6 +80,8 @@ def fit(
         UdmlError: if no round was healthy, or the data are too few for a batch.
     """
     run = start_run(network, data, params, mean_std, scratch)
+    if run.device.accelerator.is_main_process:
+        say_going_on(run.state.step if run.state.rounds else 0, params.steps, "step")
     for record in run.state.rounds:
         on_round(record)
     while True:

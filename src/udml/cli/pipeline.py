@@ -1,11 +1,13 @@
 """Commands of the pipeline: bring images in, choose settings, run one stage."""
 
 import argparse
+from pathlib import Path
 
 from udml import paths
 from udml.cli.collection import add_index_actions
 from udml.cli.common import Command, Commands, add_to, add_walk_arguments, given_path, walk_rules
 from udml.config import PARAMS_FILE, load_params
+from udml.errors import UdmlError
 from udml.text import printable
 
 
@@ -34,15 +36,34 @@ def _add_data(commands: Commands) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
+    _require_project()
     from udml.data.importing.importer import import_data
+    from udml.data.importing.manifest import what_is_there
+    from udml.data.importing.tracking import pointer_of
 
     sample = str(options.source) == "places" and options.layout in (None, "places")
     source = None if sample else options.source
+    version, held = what_is_there(paths.DATA)
+    if held:
+        kept = "; DVC's cache keeps them" if pointer_of(paths.DATA).exists() else ""
+        print(f"replaces what is in {paths.DATA}/: {held}{kept}", flush=True)
     summary = import_data(source, "places" if sample else options.layout, paths.DATA, walk_rules(options))
     print("\n".join(map(printable, summary.lines())))
+    if summary.data_version == version:
+        print("these are the data that were there before: nothing is new")
+    print("next: `dvc repro` prepares them, trains, and builds the index")
+
+
+def _require_project() -> None:
+    if not Path("dvc.yaml").exists():
+        raise UdmlError(
+            f"{printable(Path.cwd())} is no project of udml: there is no dvc.yaml",
+            "go to the top of the project; the images are kept in its data/",
+        )
 
 
 def _ensure(options: argparse.Namespace) -> None:
+    _require_project()
     from udml.data.importing.ensure import ensure_data
 
     print(ensure_data(paths.DATA))

@@ -76,7 +76,7 @@ def counts_line(summary: dict[str, Any]) -> str:
     """How many images were kept, and how many files were not and why, in one line."""
     refused = summary["quarantined"]
     said = f"{summary['images']:,} kept, {sum(refused.values()):,} in quarantine"
-    reasons = (f"{count:,} because {Reason(code).sentence}" for code, count in refused.items())
+    reasons = (f"{count:,} because {Reason(code).sentence}" for code, count in Counter(refused).most_common())
     return f"{said}: {'; '.join(reasons)}" if refused else said
 
 

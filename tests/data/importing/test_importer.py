@@ -257,13 +257,42 @@ def test_a_guess_names_the_other_layout(
     assert any(hint in line for line in import_data(tmp_path / "in", None, data_root).lines())
 
 
-def test_a_folder_without_a_picture_says_what_it_holds(tmp_path: Path, data_root: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "notes.txt").write_text("words")
-    with pytest.raises(
-        UdmlError, match=r"no files to import[\s\S]*no pictures, by name and by content, first notes\.txt"
-    ):
-        import_data(tmp_path / "in", None, data_root)
+LONE = {"notes.txt": "no pictures", "a/b.json": "notes of photo programs", ".a/b.png": "hidden", "a/": ""}
+
+
+WHY = {
+    "--layout says so": (["--layout"], ["a/1.png", "a/2.png"]),
+    "no folder holds more than one image": ([], ["a/1.png", "b/2.png", "c/3.png"]),
+    "only one folder holds more than one image": ([], ["a/1.png", "a/2.png", "c/3.png"]),
+    "3.png lies in no folder": ([], ["a/1.png", "a/2.png", "b/1.png", "b/2.png", "3.png"]),
+    "a/b/1.png lies deeper": ([], ["a/b/1.png", "a/b/2.png", "c/d/1.png"]),
+    "the folders are called like splits": ([], ["train/1.png", "train/2.png", "val/3.png", "val/4.png"]),
+    "at least two folders hold more than one": ([], ["a/1.png", "a/2.png", "b/3.png", "b/4.png"]),
+    "its folders are called train, val, test": ([], ["train/a/1.png", "val/a/2.png"]),
+}
+
+
+@pytest.mark.parametrize("why", WHY)
+def test_why_a_layout_was_chosen_is_said(why: str, tmp_path: Path, data_root: Path) -> None:
+    given, names = WHY[why]
+    for number, name in enumerate(names):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "in" / name)
+    lines = import_data(tmp_path / "in", "plain" if given else None, data_root).lines()
+    assert lines[1].startswith("  chosen because ")
+    assert why in lines[1]
+
+
+@pytest.mark.parametrize("name", LONE)
+@pytest.mark.parametrize("layout", [None, "plain", "classes"])
+def test_a_folder_without_a_picture_says_what_it_holds(
+    name: str, layout: str | None, tmp_path: Path, data_root: Path
+) -> None:
+    (tmp_path / "in" / name).parent.mkdir(parents=True)
+    if not name.endswith("/"):
+        (tmp_path / "in" / name).write_text("words")
+    with pytest.raises(UdmlError, match=rf"no files to import[\s\S]*{LONE[name]}"):
+        import_data(tmp_path / "in", layout, data_root)
     assert not data_root.exists()
 
 

@@ -111,7 +111,8 @@ def _import(layout: Layout, finished: Path, scratch: Path) -> ImportSummary:
     table = pa.concat_tables(tables).replace_schema_metadata(metadata)
     write_table(finished / MANIFEST_FILE, table)
     sync(finished)
-    return replace(summarise(table, writer.shards), remarks=layout.left_out.lines())
+    summary = summarise(table, writer.shards)
+    return replace(summary, remarks=layout.left_out.lines(), because=layout.because)
 
 
 def _check(items: list[Item], layout: Layout, scratch: Path) -> None:

@@ -29,7 +29,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 _HINTS = {  # said of layouts that a folder may have by chance
     "classes": "every folder is taken for a class; if they are years or albums: `--layout plain`",
-    "plain": "folders are not taken for classes; if each holds one class: `--layout classes`",
+    "plain": "no labels; if each folder holds one class: `--layout classes`",
     "splits": "train/CLASS/, val/CLASS/, test/CLASS/; if folders mean nothing: `--layout plain`",
 }
 
@@ -48,6 +48,7 @@ class ImportSummary:
         labels: number of distinct labels by split (or "unassigned"); empty where there are none.
         problems: number of files by reason code.
         remarks: what else to say, such as what of a folder was left out, a line each.
+        because: why it was read by this layout.
     """
 
     layout: str
@@ -61,10 +62,12 @@ class ImportSummary:
     labels: dict[str, int]
     problems: dict[str, int]
     remarks: list[str] = field(default_factory=list)
+    because: str = ""
 
     def lines(self) -> list[str]:
         """The summary for people, a line per fact."""
         found = [f"layout {self.layout} ({self.protocol})"]
+        found += [f"  chosen because {self.because}"] if self.because else []
         found += [f"  {hint}" for hint in (_HINTS.get(self.layout),) if hint]
         for (split, role), count in sorted(self.images.items()):
             labels = f", {self.labels[split]:,} labels in {split}" if split in self.labels else ""
@@ -100,6 +103,17 @@ def summarise(manifest: pa.Table, shards: int) -> ImportSummary:
         labels=dict(Counter(split for split, _ in labels)),
         problems=dict(Counter(code for code in columns["problem"] if code is not None)),
     )
+
+
+def what_is_there(data_root: Path) -> tuple[str, str]:
+    """The data version of what was imported before, and how much it is, in words; both empty for nothing."""
+    try:
+        manifest = read_manifest(data_root)
+    except UdmlError:  # nothing, or nothing that could be used
+        return "", ""
+    facts = {key.decode(): value.decode() for key, value in (manifest.schema.metadata or {}).items()}
+    version, layout = facts.get("data_version", ""), facts.get("layout", "")
+    return version, f"{len(manifest):,} files, layout {layout}, data version {version}"
 
 
 def read_manifest(data_root: Path) -> pa.Table:

@@ -5,6 +5,7 @@ that is not there becomes a row with a problem. Folder readers take every file t
 """
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 from udml.data.importing.layouts import cars, cub, folders, grocery, inshop, manifest, sop
@@ -51,7 +52,9 @@ def read_layout(path: Path, name: str | None = None, rules: WalkRules = _AS_IT_L
     chosen = reader or next((reader for reader in READERS if _detects(reader, path, rules)), None)
     if chosen is None:
         raise UdmlError(f"{path} is neither a folder nor a manifest", "check the path")
-    return chosen.read(path, rules) if chosen.walks else chosen.read(path)
+    found: Layout = chosen.read(path, rules) if chosen.walks else chosen.read(path)
+    because = chosen.because if isinstance(chosen.because, str) else chosen.because(path, rules)
+    return replace(found, because="--layout says so" if name else because)
 
 
 def _detects(reader: Reader, path: Path, rules: WalkRules) -> bool:

@@ -41,12 +41,14 @@ class Layout:
         protocol: of its evaluation, in one line.
         items: its files.
         left_out: what of a folder is not among them; complete when all items were taken.
+        because: why it was read by this layout.
     """
 
     name: str
     protocol: str
     items: Iterable[Item]
     left_out: LeftOut = field(default_factory=LeftOut)
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class Reader:
         detect: whether a path (folder, or manifest file) has this layout. Cheap and never raises.
         read: the data set at a path. Raises UdmlError if an annotation file is missing or unreadable.
         walks: whether both take a `WalkRules` as well: a layout of what folders hold.
+        because: why a path is taken for it, as half a sentence, or what says so of a path and its rules.
     """
 
     name: str
     detect: Callable[..., bool]
     read: Callable[..., Layout]
     walks: bool = False
+    because: str | Callable[[Path, WalkRules], str] = "it holds the files that its authors ship"
 
 
 def items_below(root: Path, rules: WalkRules, left_out: LeftOut) -> Iterator[Item]:

@@ -83,16 +83,27 @@ def detect_classes(root: Path, rules: WalkRules = _AS_IT_LIES) -> bool:
     True only if every image (by suffix) lies exactly one level down, at least two folders hold at
     least two images each, and the folders are not named after splits. In doubt a folder is plain.
     """
-    if not root.is_dir():
-        return False
+    return root.is_dir() and not _what_speaks_against_classes(root, rules)
+
+
+def _what_speaks_against_classes(root: Path, rules: WalkRules) -> str:
+    """Why the folders in `root` are not taken for classes, as half a sentence; "" if they are."""
     images: Counter[str] = Counter()
     for parts in _pictures(root, rules):
         if len(parts) != 2:
-            return False
+            where = "in no folder" if len(parts) == 1 else "deeper than one folder"
+            return f"{printable('/'.join(parts))} lies {where}"
         images[parts[0]] += 1
     if {name.lower() for name in images} <= _SPLIT_NAMES:
-        return False
-    return sum(count >= 2 for count in images.values()) >= 2
+        return "the folders are called like splits" if images else "no file is called like an image"
+    several = sum(count >= 2 for count in images.values())
+    if several == 0:
+        return "no folder holds more than one image"
+    return "only one folder holds more than one image" if several == 1 else ""
+
+
+def _why_plain(root: Path, rules: WalkRules) -> str:
+    return f"its folders are not taken for classes: {_what_speaks_against_classes(root, rules)}"
 
 
 def detect_splits(root: Path, rules: WalkRules = _AS_IT_LIES) -> bool:
@@ -111,6 +122,14 @@ def _is_folder(root: Path, rules: WalkRules = _AS_IT_LIES) -> bool:
     return root.is_dir()
 
 
-PLAIN = Reader("plain", _is_folder, read_plain, walks=True)
-CLASSES = Reader("classes", detect_classes, read_classes, walks=True)
-SPLITS = Reader("splits", detect_splits, read_splits, walks=True)
+PLAIN = Reader("plain", _is_folder, read_plain, walks=True, because=_why_plain)
+CLASSES = Reader(
+    "classes",
+    detect_classes,
+    read_classes,
+    walks=True,
+    because="every image lies in a folder, and at least two folders hold more than one",
+)
+SPLITS = Reader(
+    "splits", detect_splits, read_splits, walks=True, because="its folders are called train, val, test"
+)

@@ -116,4 +116,4 @@ def _check_columns(path: Path, names: list[str]) -> None:
             raise UdmlError(f"{path}: unknown column `{name}`", f"did you mean `{near[0]}`?")
 
 
-READER = Reader("manifest", detect, read)
+READER = Reader("manifest", detect, read, because="it lists paths")

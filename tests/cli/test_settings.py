@@ -56,6 +56,17 @@ def test_every_command(command: list[str], tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
+@pytest.mark.parametrize("name", ["missing.safetensors", "folder"])
+def test_weights_that_are_not_there(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    text = (ROOT / "params.yaml").read_text()
+    assert "  weights: null" in text
+    (tmp_path / "params.yaml").write_text(text.replace("  weights: null", f"  weights: {name}"))
+    said, loaded = traced(tmp_path, "from udml.cli import main\nsys.exit(main(['train']))")
+    assert f"train.weights: no file {name}" in said
+    assert loaded.isdisjoint(HEAVY)
+
+
 @pytest.mark.parametrize("flow", FLOWS, ids=" ".join)
 @pytest.mark.parametrize("sentence", WRONG)
 def test_every_flow(flow: list[str], sentence: str, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def _validate(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     params = load_params().train
+    if params.weights and not Path(params.weights).is_file():
+        raise UdmlError(f"train.weights: no file {params.weights}", "check the path, or set it to null")
     from udml.learning.train import train
 
     train(paths.PREPARED, paths.TRAINED, paths.LIVE, params)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.cli.workspace import workspace
+from tests.conftest import ROOT
 from tests.fixtures.models import pictures
 from tests.fixtures.vectors import unit
 from tests.serving.live import files, make_version
@@ -38,6 +39,11 @@ def test_json_is_an_object_a_query_in_the_order_given(
         assert set(answer["hits"][0]) == {"rank", "similarity", "id", "source", "label"}
         assert all(isinstance(hit["id"], str) and -1 <= hit["similarity"] <= 1 for hit in answer["hits"])
     assert answers[2] == answers[4]
+    documented = (ROOT / "docs" / "search.md").read_text()
+    for field in {*answers[0], *answers[1]}:
+        assert f"`{field}`" in documented
+    for field in answers[0]["hits"][0]:
+        assert f"`hits[].{field}`" in documented
 
 
 NAMES = [

@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.cli.workspace import workspace
 from tests.fixtures.models import pictures, warmer
@@ -35,6 +37,7 @@ def brought_by(name: str, seen: set[str]) -> set[str]:
     return seen
 
 
+@cache
 def absent_modules() -> list[str]:
     """Top-level modules of everything that is installed here and would not be there."""
     there = brought_by("udml", set())
@@ -45,20 +48,32 @@ def absent_modules() -> list[str]:
     )
 
 
-def bare(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    """Run `udml` in `root` where those modules are not to be found."""
+def bare(root: Path, *commands: str) -> list[tuple[int, str, str]]:
+    """Run `udml` in `root` where those modules are not to be found: status, stdout and stderr of each."""
     code = (
-        "import sys\n"
+        "import json, sys\n"
         f"sys.modules.update(dict.fromkeys({absent_modules()!r}))\n"
+        "from contextlib import redirect_stderr, redirect_stdout\n"
+        "from io import StringIO\n"
         "from udml.cli import main\n"
-        f"sys.exit(main({list(command)!r}))"
+        "for command in sys.argv[1:]:\n"
+        "    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:\n"
+        "        status = main(command.split())\n"
+        "    print(json.dumps([status, out.getvalue(), err.getvalue()]))\n"
     )
-    return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *commands], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture
 def served(workspace: Path, tmp_path: Path) -> Path:
-    """Nothing but models/, and pictures, as on a machine that only searches."""
+    """Nothing but models/, and pictures, as on a machine that only searches; settings as of another day."""
+    settings = yaml.safe_load(Path("params.yaml").read_text())
+    del settings["train"], settings["monitor"]["seed"]
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
     assert main(["models", "register"]) == main(["models", "promote", "v1"]) == 0
     place = tmp_path / "served"
     shutil.copytree(workspace / "models", place / "models", symlinks=True)
@@ -73,37 +88,36 @@ def test_what_is_absent_is_what_no_search_needs() -> None:
 
 
 def test_searching_embedding_and_watching_for_drift(served: Path) -> None:
-    for command in (["search", "new/000.png", "--json"], ["index", "add", "new"]):
-        done = bare(served, *command)
-        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    done = bare(served, "embed", "new", "--out", "vectors.npy")
-    assert (
-        "wrote 60 vectors of 12 numbers to vectors.npy (NumPy), and their paths to vectors.json"
-        in done.stdout
+    search, report, add, embed, monitor = bare(
+        served,
+        "search new/000.png --json --all",
+        "report nothing.png",
+        "index add new",
+        "embed new --out vectors.npy",
+        "monitor new",
     )
+    assert [search[0], add[0], embed[0], monitor[0]] == [0, 0, 0, 3], monitor
+    assert "no such file or folder: nothing.png" in report[2]
+    assert json.loads(search[1])["version"] == "v1"
+    wrote = "wrote 60 vectors of 12 numbers to vectors.npy (NumPy), and their paths to vectors.json\n"
+    assert embed[1] == wrote
     vectors, beside = np.load(served / "vectors.npy"), json.loads((served / "vectors.json").read_text())
     assert (vectors.shape, vectors.dtype) == ((60, 12), np.float32)
     assert beside["paths"] == [f"new/{number:03d}.png" for number in range(60)]
     assert beside["model"]["udml.model_version"] == "0123456789abcdef"
-    done = bare(served, "monitor", "new")
-    assert done.returncode == 3, done.stderr
-    assert "drift: p = 0.0005" in done.stdout
+    assert "drift: p = 0.0005" in monitor[1]
     assert json.loads((served / "drift.json").read_text())["verdict"] == "drift"
 
 
-@pytest.mark.parametrize("out", ["vectors.parquet", "vectors.pq", "vectors"])
-def test_parquet_is_refused_before_the_work_and_the_way_out_is_named(served: Path, out: str) -> None:
-    done = bare(served, "embed", "new", "--out", out)
-    assert done.returncode == 1
-    assert ".npy" in done.stderr
-    assert "embed:" not in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_what_needs_more_says_what(served: Path) -> None:
-    done = bare(served, "monitor")  # what was imported since is known to the pipeline alone
-    assert done.returncode == 1
-    assert "this needs the package pandas" in done.stderr
+def test_what_needs_more_is_refused_before_the_work_and_says_what(served: Path) -> None:
+    outs = ("vectors.parquet", "vectors.pq", "vectors")
+    *parquet, since = bare(served, *(f"embed new --out {out}" for out in outs), "monitor")
+    for status, _, said in parquet:
+        assert status == 1
+        assert "Parquet, which needs pyarrow\n  -> name a file that ends in .npy" in said
+        assert "embed:" not in said  # no bar
+    assert since[0] == 1  # what was imported since is known to the pipeline alone
+    assert "this needs the package pandas" in since[2]
 
 
 @pytest.mark.parametrize("out", ["vectors.parquet", "vectors", "vectors.npy"])

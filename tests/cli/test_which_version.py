@@ -10,6 +10,7 @@ from udml import Searcher, UdmlError
 from udml.cli import main
 from udml.files import read_json, write_json
 from udml.registry.chosen import choose
+from udml.search.gallery import INFO_FILE
 
 __all__ = ["workspace"]
 
@@ -70,8 +71,8 @@ def test_a_newer_index_in_the_workspace_is_pointed_at(
 ) -> None:
     promote(capsys)
     assert "--version workspace" not in said(COMMANDS["search"], capsys)
-    made = read_json(Path("artifacts/index/index.json"))
-    write_json(Path("artifacts/index/index.json"), made | {"data_version": "b" * 16})
+    made = read_json(Path("artifacts/index") / INFO_FILE)
+    write_json(Path("artifacts/index") / INFO_FILE, made | {"data_version": "b" * 16})
     assert "(`--version workspace`: what the pipeline made last)" in said(COMMANDS["search"], capsys)
 
 

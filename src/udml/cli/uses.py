@@ -72,10 +72,11 @@ def _add_monitor(commands: Commands) -> None:
 
 
 def _monitor(options: argparse.Namespace) -> int:
+    from udml.config import Monitor
     from udml.registry.chosen import choose
 
     chosen = choose(options.version)
-    chosen.params()  # wrong ones are said before what follows is loaded
+    chosen.settings(Monitor, "monitor")  # wrong ones are said before what follows is loaded
     from udml.monitor.drift import Verdict
     from udml.monitor.monitor import monitor_workspace
     from udml.monitor.report import summary

@@ -1,6 +1,7 @@
 """`params.yaml` read into its sections."""
 
 from dataclasses import MISSING, fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -37,6 +38,18 @@ def parse_params(values: Any, origin: str = "params") -> Params:
     hints = get_type_hints(Params)
     check_keys(values, list(hints), origin)
     return Params(**{name: parse_section(values[name], hints[name], origin, name) for name in hints})
+
+
+def section_as_made(path: Path, section: type[Section], name: str) -> Section:
+    """One section of a file of another day; keys that came or went since then are as they are today.
+
+    Raises:
+        UdmlError: as `load_params` does, of this section.
+    """
+    today = yaml.safe_load((files("udml") / "presets" / "laptop.yaml").read_text())[name]
+    then = yaml.safe_load(path.read_text()).get(name) or {}
+    kept = {key: then.get(key, value) for key, value in today.items()}
+    return parse_section(kept, section, str(path), name)
 
 
 def parse_section(values: Any, section: type[Section], origin: str, name: str) -> Section:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from udml import paths
-from udml.config import Monitor
+from udml.config import Monitor, Prepare
 from udml.errors import UdmlError
 from udml.files import write_json
 from udml.monitor.batch import Batch, from_files, from_import
@@ -74,15 +74,15 @@ def monitor_workspace(
     if out.suffix not in (".html", ".htm"):
         raise UdmlError(f"{out} does not end in .html", "the numbers go to the same name with .json")
     chosen = choose(version)
-    params, index = chosen.params(), chosen.index
+    index, duplicates = chosen.index, chosen.settings(Prepare, "prepare")
     embedder = Embedder(chosen.model)
     if given:
         files = [found.path for found in given_files(given, rules)]
-        batch = from_files(embedder, files, params.prepare)
+        batch = from_files(embedder, files, duplicates)
     else:
         with closing(Items(index / ITEMS_FILE)) as known:
             batch = from_import(embedder, paths.PREPARED, known)
-    return monitor(batch, embedder, index, out, params.monitor)
+    return monitor(batch, embedder, index, out, chosen.settings(Monitor, "monitor"))
 
 
 def monitor(batch: Batch, embedder: Embedder, index: Path, out: Path, params: Monitor) -> Finding:

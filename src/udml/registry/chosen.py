@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from udml import config, paths
-from udml.config import Params, load_params
+from udml.config import load_params, section_as_made
+from udml.config.parse import Section
 from udml.files import read_json
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, PARAMS_FILE
 from udml.registry.store import CHAMPION, champion_name, version_directory
 
 WORKSPACE = "workspace"
+_INFO_FILE = "index.json"  # that of udml.search.gallery, which loads FAISS
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,16 @@ class Chosen:
     directory: Path | None
     described: str
 
-    def params(self) -> Params:
-        """The project's settings or, where no project is, as in an install for serving, the version's own.
+    def settings(self, section: type[Section], name: str) -> Section:
+        """A section of the project's settings or, where no project is, of those the version was made with.
 
         Raises:
             UdmlError: as `load_params` does.
         """
         if self.directory is None or config.PARAMS_FILE.exists():
-            return load_params()
-        return load_params(self.directory / PARAMS_FILE)
+            found: Section = getattr(load_params(), name)
+            return found
+        return section_as_made(self.directory / PARAMS_FILE, section, name)
 
 
 def choose(name: str | None = None, models: Path = paths.MODELS) -> Chosen:
@@ -68,10 +71,9 @@ def choose(name: str | None = None, models: Path = paths.MODELS) -> Chosen:
 
 def _workspace_differs(directory: Path) -> bool:
     """Whether the pipeline has made an index here of another model, or other data, than this version's."""
-    from udml.search.gallery import INFO_FILE  # FAISS, which a wrong name need not wait for
-
     try:
-        here, there = (read_json(index / INFO_FILE) for index in (paths.INDEXED, directory / INDEX_DIRECTORY))
+        made, kept = paths.INDEXED / _INFO_FILE, directory / INDEX_DIRECTORY / _INFO_FILE
+        here, there = read_json(made), read_json(kept)
         return any(here[key] != there[key] for key in ("model_version", "data_version"))
     except (OSError, ValueError, KeyError):
         return False

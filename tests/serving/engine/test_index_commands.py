@@ -152,6 +152,18 @@ def test_two_cards_with_files_of_the_same_names(workspace, capsys):
     assert "IMG_0001-3.PNG" in said
 
 
+def test_a_phone_that_calls_every_photo_the_same(workspace, capsys):
+    for number, (_, data, _) in enumerate(files(15, seed=4)):
+        (workspace / "phone" / str(number)).mkdir(parents=True)
+        (workspace / "phone" / str(number) / "image.png").write_bytes(data)
+    folders = [f"phone/{number}" for number in range(15)]
+    assert main(["index", "add", *folders]) == 0
+    said = capsys.readouterr().out
+    assert said.count("image.png is called image-") == 10
+    assert "14 files in all got another name" in said
+    assert "15 added\n" in said
+
+
 def test_one_unreadable_file_does_not_stop_the_others(workspace, capsys, monkeypatch):
     read = Path.read_bytes
 

@@ -8,15 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from udml.collection.collection import Collection
 from udml.collection.overlay import Overlay
-from udml.config import Index, parse_section
+from udml.config import Index, section_as_made
 from udml.errors import UdmlError
 from udml.learning.views.strong import strong_view
 from udml.registry import store
@@ -69,7 +67,7 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
         with tempfile.TemporaryDirectory(prefix=".compact-", dir=models) as scratch:
             index = Path(scratch, "index")
             index.mkdir()
-            _write_folded(searcher, overlay, _index_params(old), index)
+            _write_folded(searcher, overlay, section_as_made(old / PARAMS_FILE, Index, "index"), index)
             for name in (REFERENCE_FILE, OLD_REFERENCE_FILE):
                 reference = old / INDEX_DIRECTORY / name
                 if reference.exists():  # what the model was trained on stays what it was
@@ -83,15 +81,6 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
 def _sources(version: Path, index: Path) -> Sources:
     metrics, params, lock = (version / name for name in (METRICS_FILE, PARAMS_FILE, LOCK_FILE))
     return Sources(version / MODEL_FILE, index, metrics, params, lock)
-
-
-def _index_params(version: Path) -> Index:
-    """The settings the version was made with; keys that came or went since then are as they are today."""
-    path = version / PARAMS_FILE
-    today = yaml.safe_load((files("udml") / "presets" / "laptop.yaml").read_text())["index"]
-    then = yaml.safe_load(path.read_text()).get("index") or {}
-    kept = {key: then.get(key, value) for key, value in today.items()}
-    return parse_section(kept, Index, str(path), "index")
 
 
 def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path) -> None:

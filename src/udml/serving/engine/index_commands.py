@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from udml import paths
-from udml.collection.outcome import NewFile, Status
+from udml.collection.outcome import Added, NewFile, Status
 from udml.data.identity import image_id
 from udml.errors import UdmlError
 from udml.pixels import Reason
@@ -16,7 +16,7 @@ from udml.serving.engine.searcher import Searcher
 from udml.text import printable, source_name
 from udml.walking.given import given_files
 from udml.walking.rules import WalkRules
-from udml.walking.told import say_how_many, say_left_out
+from udml.walking.told import SHOWN, say_how_many, say_left_out
 
 MAX_FILE_BYTES = 512 * 1024**2  # larger files are no photos
 _AS_IT_LIES = WalkRules()
@@ -34,6 +34,7 @@ def add(given: Sequence[Path], rules: WalkRules = _AS_IT_LIES) -> None:
     """
     counts: Counter[Status] = Counter()
     told: Counter[str] = Counter()
+    renamed = 0
     found = given_files(given, rules)
     files = []
     for item in found:
@@ -45,21 +46,30 @@ def add(given: Sequence[Path], rules: WalkRules = _AS_IT_LIES) -> None:
     with _champion() as searcher, progress(range(len(files)), "add", unit="file") as bar:
         for batch in _batches(files, told):
             for done in searcher.add(batch):
-                if done.status == Status.REFUSED:
-                    say_left_out(told, done.source, done.problem)
-                    continue
-                counts[done.status] += 1
-                if done.status == Status.ADDED and done.name != done.source:
-                    print(f"{printable(done.source)} is called {printable(done.name)}: the name was taken")
+                counts[done.status] += done.status != Status.REFUSED  # they are counted by reason
+                renamed += _tell(done, told, renamed)
             bar.update(len(batch))
         name, images = searcher.version.name, len(searcher)
     say_how_many(told)
-    if told:
-        counts[Status.REFUSED] = told.total()
+    if renamed > SHOWN:
+        print(f"{renamed:,} files in all got another name")
+    counts[Status.REFUSED] = told.total()
+    counts = +counts  # without those that are 0
     print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     print(f"the collection over {name} has {images:,} images")
     if counts[Status.REFUSED] == counts.total():
         raise UdmlError("none of these files is a usable image", "name pictures, or a folder of them")
+
+
+def _tell(done: Added, told: Counter[str], renamed: int) -> bool:
+    """Say what is unexpected of a file: the first few by name. Returns whether it got another name."""
+    if done.status == Status.REFUSED:
+        say_left_out(told, done.source, done.problem)
+    if done.status != Status.ADDED or done.name == done.source:
+        return False
+    if renamed < SHOWN:
+        print(f"{printable(done.source)} is called {printable(done.name)}: the name was taken")
+    return True
 
 
 def remove(names: Sequence[str]) -> None:

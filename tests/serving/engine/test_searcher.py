@@ -305,7 +305,8 @@ def test_the_code_of_the_documentation_runs(root, monkeypatch, capsys):
     (root / "photo.jpg").write_bytes(BASE[4][1])
     exec(compile(code, "docs/search.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[0] == f"1.000 {BASE[4][0]} {BASE[4][2]}"
-    cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    python = page.split("## From Python")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.+?) \|", python, re.MULTILINE)
     calls = {name for cell in cells for name in re.findall(r"`(\w+)", cell)}
     assert calls <= set(dir(Searcher))
     assert {"search", "add", "thumbnail"} <= calls

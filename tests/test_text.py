@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from udml.text import printable, printable_lines, source_name
+from udml.text import printable, printable_lines, readable, source_name
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,41 @@ def test_a_name_is_never_too_foreign_for_a_terminal(environment: dict[str, str],
     assert b"does not exist" in done.stderr
     assert b"Traceback" not in done.stderr
     assert b"\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (-0.0, "0"),
+        (3086.4, "3,086"),
+        (3.09e3, "3,090"),
+        (123456789.1, "123,456,789"),
+        (1e21, "1,000,000,000,000,000,000,000"),
+        (999.96, "1,000"),
+        (127.04, "127"),
+        (99.97, "100"),
+        (12.345, "12.3"),
+        (1.0, "1"),
+        (-24.96, "-25"),
+        (0.5, "0.5"),
+        (0.999999, "1"),
+        (0.00922, "0.00922"),
+        (4.2e-5, "0.000042"),
+        (1e-9, "under 0.000001"),
+        (-1e-9, "above -0.000001"),
+        (float("nan"), "unknown"),
+        (float("inf"), "infinite"),
+    ],
+)
+def test_numbers_for_people(value: float, shown: str) -> None:
+    assert readable(value) == shown
+
+
+@pytest.mark.parametrize("digits", [1, 3, 4])
+def test_no_magnitude_has_an_exponent_and_every_number_stays_what_it_was(digits: int) -> None:
+    for exponent in range(-6, 16):
+        for value in (1.2345 * 10.0**exponent, -9.8765 * 10.0**exponent):
+            shown = readable(value, digits)
+            assert "e" not in shown
+            assert float(shown.replace(",", "")) == pytest.approx(value, rel=10.0 ** (1 - digits) / 2 * 1.01)

@@ -1,5 +1,6 @@
 """Foreign text, names of files above all, made safe to print and to write: the one place that does it."""
 
+import math
 import os
 import sys
 import unicodedata
@@ -8,6 +9,7 @@ from pathlib import Path
 
 # Besides control characters (Cc): what changes the direction of all that follows, and breaks of lines.
 _UNSAFE_KINDS = ("Cc", "Cs", "Zl", "Zp")
+_SMALLEST_SHOWN = 1e-6
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
 
@@ -34,6 +36,23 @@ def source_name(relative: str) -> str:
 def printable_lines(text: str) -> str:
     """`printable`, but line feeds stay."""
     return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def readable(value: float, digits: int = 3) -> str:
+    """A number for people: `digits` significant ones, no exponent, a comma at each thousand.
+
+    Whole digits before the point all stay: 3,086 rather than 3,090. What is nearer to 0 than six decimals
+    show is said to be so.
+    """
+    if not math.isfinite(value):
+        return "unknown" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
+    if value == 0:
+        return "0"
+    if abs(value) < _SMALLEST_SHOWN:
+        return f"{'above -' if value < 0 else 'under '}{_SMALLEST_SHOWN:f}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    shown = f"{value:,.{decimals}f}"
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
 def accept_any_text() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from udml.data.statistics import STATISTICS, image_statistics
+from udml.data.statistics import STATISTICS, image_statistics, shown_statistic
 
 
 def statistics(pixels: np.ndarray, width: int = 2000, height: int = 1000) -> dict[str, float]:
@@ -34,3 +34,20 @@ def test_blur_takes_sharpness_and_a_filter_takes_its_colour() -> None:
     assert after["sharpness"] < before["sharpness"] / 2
     assert after["brightness"] == pytest.approx(before["brightness"], abs=1)
     assert statistics(yellow)["warmth"] > before["warmth"] + 40
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("megapixels", 0.009216, "9,216 pixels"),
+        ("megapixels", 0.0999, "99,900 pixels"),
+        ("megapixels", 0.1, "0.1"),
+        ("megapixels", 12.19, "12.2"),
+        ("megapixels", 0.0, "0"),
+        ("sharpness", 3.09e3, "3,090"),
+        ("warmth", -12.34, "-12.3"),
+        ("aspect", 0.05, "0.05"),
+    ],
+)
+def test_figures_are_shown_as_people_say_them(name: str, value: float, shown: str) -> None:
+    assert shown_statistic(name, value) == shown

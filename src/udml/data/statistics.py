@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from udml.text import readable
+
 STATISTICS = (
     "brightness",  # mean grey level, 0..255
     "contrast",  # standard deviation of the grey levels
@@ -13,6 +15,16 @@ STATISTICS = (
     "megapixels",  # of the file, before any shrinking
     "aspect",  # width / height of the file, upright
 )
+
+
+_SMALL_MEGAPIXELS = 0.1
+
+
+def shown_statistic(name: str, value: float) -> str:
+    """A figure named by `STATISTICS`, or its median, for people; small pictures are counted in pixels."""
+    if name == "megapixels" and 0 < value < _SMALL_MEGAPIXELS:
+        return f"{value * 1e6:,.0f} pixels"
+    return readable(value)
 
 
 def image_statistics(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

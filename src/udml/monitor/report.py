@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from udml.data.statistics import shown_statistic
 from udml.files import atomic_path
 from udml.monitor.drift import Drift, Verdict
 from udml.monitor.unusual import UnusualImage
@@ -73,14 +74,21 @@ def summary(drift: Drift) -> str:
     most = drift.statistics[0]
     return (
         f"p = {drift.p_value:.4f} (embeddings {drift.embedding_p_value:.4f}, image statistics "
-        f"{drift.statistics_p_value:.4f}, most of all {most.name}: median {most.reference_median:.3g} "
-        f"before, {most.new_median:.3g} now)."
+        f"{drift.statistics_p_value:.4f}, most of all {most.name}: median "
+        f"{shown_statistic(most.name, most.reference_median)} before, "
+        f"{shown_statistic(most.name, most.new_median)} now)."
     )
 
 
 def _tests(drift: Drift) -> Section:
     rows = [
-        (s.name, f"{s.reference_median:.4g}", f"{s.new_median:.4g}", f"{s.gap:.3f}", f"{s.p_value:.4f}")
+        (
+            s.name,
+            shown_statistic(s.name, s.reference_median),
+            shown_statistic(s.name, s.new_median),
+            f"{s.gap:.3f}",
+            f"{s.p_value:.4f}",
+        )
         for s in drift.statistics
     ]
     columns = ("statistic", "median before", "median now", "largest gap", "p, adjusted")

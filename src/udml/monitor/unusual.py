@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from udml.data.statistics import STATISTICS
+from udml.data.statistics import STATISTICS, shown_statistic
 from udml.monitor.drift import tail_shares
 from udml.search.gallery import GalleryIndex, search
 from udml.search.reference import Reference
@@ -65,13 +65,18 @@ def most_unusual(
             similarity=float(nearest[row]),
             lonelier_share=float(1 - loneliness[row]),
             remarks=tuple(
-                f"{name} {statistics[row, s]:.3g}, usually {low[s]:.3g} to {high[s]:.3g}"
+                _remark(name, statistics[row, s], low[s], high[s])
                 for s, name in enumerate(STATISTICS)
                 if tails[row, s] <= _FAR_OUT
             ),
         )
         for row in order
     ]
+
+
+def _remark(name: str, value: float, low: float, high: float) -> str:
+    usual = f"usually {shown_statistic(name, low)} to {shown_statistic(name, high)}"
+    return f"{name} {shown_statistic(name, value)}, {usual}"
 
 
 def _spreads_away(statistics: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 from udml.files import read_json
 from udml.registry import compare, remote, store
 from udml.registry.bundle import METRICS_FILE, read_bundle, workspace_sources
+from udml.text import readable
 
 # the figure shown in the list: the first of these that a version has
 _HEADLINES = (
@@ -121,4 +122,4 @@ def headline(directory: Path) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return readable(value, 4) if isinstance(value, float) else str(value)

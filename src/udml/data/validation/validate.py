@@ -13,6 +13,7 @@ from udml.data.validation.gx_suite import EXAMPLES, Outcome, check_rules
 from udml.data.validation.rules import FIGURES, IMAGES, Rule, catalog_rules
 from udml.errors import UdmlError
 from udml.files import atomic_directory, read_json, write_json
+from udml.text import readable
 
 RESULT_FILE = "result.json"
 DOCS_DIRECTORY = "docs"
@@ -123,7 +124,7 @@ def _examples(rule: Rule, outcome: Outcome, quarantine: pd.DataFrame) -> list[st
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)[:80]
+    return readable(value, 4) if isinstance(value, float | np.floating) else str(value)[:80]
 
 
 def _result(

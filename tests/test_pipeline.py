@@ -52,14 +52,17 @@ def test_one_command_ends_with_the_table_the_report_and_a_search(finished: Path)
 
 def test_what_ships_is_what_was_measured(finished: Path) -> None:
     metrics = json.loads((finished / "artifacts" / "metrics.json").read_text())
+    words = json.loads((finished / "artifacts" / "protocols.json").read_text())
     whitened, trained = (metrics[kind]["leave_one_out"] for kind in ("whitened", "trained"))
-    for block in (metrics["frozen"]["leave_one_out"], whitened, trained):
-        assert 0 <= block["map_at_r"] <= 1
-        assert "leave-one-out" in block["protocol"]
+    for kind in ("frozen", "whitened", "trained"):
+        assert 0 <= metrics[kind]["leave_one_out"]["map_at_r"] <= 1
+        assert "leave-one-out" in words[kind]["leave_one_out"]
+    table = run(finished, "dvc", "metrics", "diff", "--all").stdout
+    assert max(map(len, table.splitlines())) < 120
     ratio = trained["map_at_r"] / whitened["map_at_r"]
     assert metrics["ratio"]["map_at_r"] == pytest.approx(ratio)
     model = json.loads((finished / "artifacts" / "index" / "index.json").read_text())["model_version"]
-    assert f"model {model}" in trained["protocol"]
+    assert f"model {model}" in words["trained"]["leave_one_out"]
 
 
 def test_nothing_is_run_again_when_nothing_changed(finished: Path) -> None:

@@ -13,5 +13,6 @@ INDEXED = ARTIFACTS / "index"
 REPORT = ARTIFACTS / "report"
 PLOTS = ARTIFACTS / "plots"
 METRICS = ARTIFACTS / "metrics.json"
+PROTOCOLS = ARTIFACTS / "protocols.json"
 MODEL = EXPORTED / "model.onnx"
 MODELS = Path("models")

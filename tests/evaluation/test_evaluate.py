@@ -62,6 +62,10 @@ def workspace(tmp_path, monkeypatch):
     return make
 
 
+def leaves(value):
+    return [leaf for one in value.values() for leaf in leaves(one)] if isinstance(value, dict) else [value]
+
+
 def test_writes_metrics_plots_and_report_and_says_where(workspace, capsys):
     workspace()
     run_stage()
@@ -74,7 +78,12 @@ def test_writes_metrics_plots_and_report_and_says_where(workspace, capsys):
     )
     difference = metrics["difference"]["leave_one_out"]
     assert difference["map_at_r_low"] <= difference["map_at_r"]
-    assert "leave-one-out over 36 test images" in metrics["trained"]["leave_one_out"]["protocol"]
+    words = json.loads(paths.PROTOCOLS.read_text())
+    assert "leave-one-out over 36 test images" in words["trained"]["leave_one_out"]
+    assert {kind: list(found) for kind, found in words.items()} == {
+        kind: list(found) for kind, found in metrics.items() if kind not in ("difference", "ratio")
+    }
+    assert all(isinstance(value, float | int) for value in leaves(metrics))
     assert str(paths.REPORT / "index.html") in printed
     assert (paths.REPORT / "index.html").exists()
     command = printed.strip().splitlines()[-1].split("udml search ")[1]

@@ -78,9 +78,11 @@ def index() -> None:
 def evaluate() -> None:
     """The real figures without the report."""
     from udml.evaluation.evaluate import evaluate
-    from udml.evaluation.files import write_metrics
+    from udml.evaluation.files import write_metrics, write_protocols
 
-    write_metrics(paths.METRICS, evaluate(load_params()))
+    found = evaluate(load_params())
+    write_metrics(paths.METRICS, found)
+    write_protocols(paths.PROTOCOLS, found)
 
 
 def pause(stage: str) -> None:

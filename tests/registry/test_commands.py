@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.registry.workspace import make_sources
 from udml.cli import main
+from udml.files import write_json
 from udml.registry import compare, store
 
 
@@ -40,6 +42,34 @@ def test_a_version_s_way_to_the_champion_and_back(
     assert said("rollback") == "the champion is v1 again\n"
     assert said("verify").count("are what was registered") == 2
     assert "MAP@R rose" in said("log")
+
+
+@pytest.mark.parametrize(
+    ("figures", "protocols", "said"),
+    [
+        ({"leave_one_out": {"map_at_r": 0.5, "protocol": "as then"}}, None, "as then"),
+        ({"label_free": {"found_again_at_1": 0.5, "protocol": "views"}}, None, "views"),
+        ({"leave_one_out": {"map_at_r": 0.5}}, {"leave_one_out": "36 images"}, "36 images"),
+        ({"query_gallery": {"map_at_r": 0.5}}, {"query_gallery": "q", "leave_one_out": "l"}, "q"),
+        ({"leave_one_out": {"map_at_r": 0.5}}, None, None),
+    ],
+)
+def test_versions_of_any_age_say_how_they_were_measured(
+    figures: dict, protocols: dict | None, said: str | None, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = workspace / "made"
+    made.mkdir()
+    sources = make_sources(made, 9)
+    write_json(sources.metrics, {"trained": figures, "frozen": figures})
+    if protocols is not None:
+        write_json(made / "protocols.json", {"trained": protocols, "frozen": protocols})
+    store.register(Path("models"), replace(sources, protocols=made / "protocols.json"))
+    assert main(["models", "show", "v3"]) == 0
+    shown = [line.split(None, 1)[1] for line in capsys.readouterr().out.splitlines() if line[:8] == "measured"]
+    assert shown == ([] if said is None else [said])
+    assert main(["models", "diff", "v1", "v3"]) == 0
+    assert main(["models", "list"]) == 0
+    assert main(["models", "verify", "v3"]) == 0
 
 
 def test_mistakes_are_told(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

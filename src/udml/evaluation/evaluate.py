@@ -10,7 +10,7 @@ from udml import paths
 from udml.config import Params
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.evaluation.files import write_metrics, write_plots
+from udml.evaluation.files import write_metrics, write_plots, write_protocols
 from udml.evaluation.protocols import EvaluationSet
 from udml.evaluation.results import Evaluation
 from udml.evaluation.scoring import ModelVectors, compare_models, view_sources
@@ -24,7 +24,7 @@ _WHITENED_FILE = "whitened.onnx"
 
 
 def evaluate(params: Params) -> Evaluation:
-    """Score the shipped model beside the frozen backbone; write metrics.json and the data of the plots.
+    """Score the shipped model beside the frozen backbone; write its figures, how they came about, and plots.
 
     The trained model's vectors are read from the index that ships, the frozen backbone's are made by
     `frozen.onnx` and, whitened, by `whitened.onnx`; all see the same decoded pixels. Paths are those of
@@ -37,6 +37,7 @@ def evaluate(params: Params) -> Evaluation:
     whitened = paths.EXPORTED / _WHITENED_FILE
     evaluation = compare_with(paths.EXPORTED / _FROZEN_FILE, params, whitened if whitened.exists() else None)
     write_metrics(paths.METRICS, evaluation)
+    write_protocols(paths.PROTOCOLS, evaluation)
     write_plots(paths.PLOTS, evaluation)
     return evaluation
 

@@ -1,10 +1,9 @@
-"""An `Evaluation` as metrics.json, as plot data, and as a table to print."""
+"""An `Evaluation` as metrics.json, its protocols in words, as plot data, and as a table to print."""
 
 import csv
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from udml.evaluation.intervals import Estimate
 from udml.evaluation.results import LEAVE_ONE_OUT, LEAVE_ONE_OUT_REFINED, Evaluation, ModelEvaluation
@@ -30,10 +29,10 @@ _BY_NEIGHBOURHOODS = "trained, by neighbourhoods"
 def write_metrics(path: Path, evaluation: Evaluation) -> None:
     """Write metrics.json for `dvc metrics show` and `diff`.
 
-    Keys: `trained`, `whitened`, `frozen`: protocol -> metric, and `protocol`, the words for it;
-    `difference` (trained - baseline, with the ends of its paired interval) of each protocol that has one,
-    and `ratio` (trained / baseline) of the main protocol: leave_one_out, or label_free where there are no
-    labels. The baseline is the frozen backbone, whitened.
+    Keys: `trained`, `whitened`, `frozen`: protocol -> metric; `difference` (trained - baseline, with the ends
+    of its paired interval) of each protocol that has one, and `ratio` (trained / baseline) of the main
+    protocol: leave_one_out, or label_free where there are no labels. The baseline is the frozen backbone,
+    whitened. Numbers only: DVC sets them side by side.
     """
     main = main_protocol(evaluation)
     baseline, trained = _estimates(evaluation.baseline)[main], _estimates(evaluation.trained)[main]
@@ -60,6 +59,15 @@ def models_of(evaluation: Evaluation) -> dict[str, ModelEvaluation]:
     return {"trained": evaluation.trained, **whitened, "frozen": evaluation.frozen}
 
 
+def write_protocols(path: Path, evaluation: Evaluation) -> None:
+    """Write how the numbers of metrics.json were measured: model -> protocol -> one line."""
+    words = {
+        kind: {name: _words(model)[name] for name in _estimates(model)}
+        for kind, model in models_of(evaluation).items()
+    }
+    write_json(path, words)
+
+
 def main_protocol(evaluation: Evaluation) -> str:
     """The protocol that conclusions rest on: the first with labels, else "label_free"."""
     return next(iter(evaluation.trained.scores), "label_free")
@@ -81,10 +89,9 @@ def _words(model: ModelEvaluation) -> dict[str, str]:
     return words | {"clustering": model.clustering_protocol, "label_free": model.label_free_protocol}
 
 
-def _numbers(model: ModelEvaluation) -> dict[str, dict[str, Any]]:
-    words = _words(model)
+def _numbers(model: ModelEvaluation) -> dict[str, dict[str, float]]:
     return {
-        protocol: {**{name: one.value for name, one in found.items()}, "protocol": words[protocol]}
+        protocol: {name: one.value for name, one in found.items()}
         for protocol, found in _estimates(model).items()
     }
 

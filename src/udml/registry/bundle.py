@@ -4,7 +4,7 @@ models/versions/v3/
     bundle.json       what this is, and the sha256 and size of every other file
     model.onnx        the preprocessing is inside the graph
     index/            the FAISS index that this very model made
-    metrics.json  params.yaml  dvc.lock
+    metrics.json  protocols.json  params.yaml  dvc.lock
 """
 
 import os
@@ -21,6 +21,7 @@ MANIFEST_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
 INDEX_DIRECTORY = "index"
 METRICS_FILE = "metrics.json"
+PROTOCOLS_FILE = "protocols.json"  # how the figures were measured; older versions say so in metrics.json
 PARAMS_FILE = "params.yaml"
 LOCK_FILE = "dvc.lock"
 _REGISTER = "register it again from its workspace with `udml models register`"
@@ -70,6 +71,7 @@ class Sources:
     metrics: Path
     params: Path
     lock: Path
+    protocols: Path | None = None
 
 
 def workspace_sources(workspace: Path = Path()) -> Sources:
@@ -80,6 +82,7 @@ def workspace_sources(workspace: Path = Path()) -> Sources:
         workspace / paths.METRICS,
         workspace / PARAMS_FILE,
         workspace / LOCK_FILE,
+        workspace / paths.PROTOCOLS,
     )
 
 
@@ -105,7 +108,8 @@ def write_bundle(
     from udml.search.embedder import Embedder
     from udml.search.gallery import open_index
 
-    missing = [str(path) for path in vars(sources).values() if not path.exists()]
+    needed = [path for path in vars(sources).values() if path not in (None, sources.protocols)]
+    missing = [str(path) for path in needed if not path.exists()]
     if missing:
         raise UdmlError(f"there is no {', no '.join(missing)}", "run `dvc repro` first")
     card = Embedder(sources.model).card
@@ -115,6 +119,8 @@ def write_bundle(
     shutil.copyfile(sources.metrics, directory / METRICS_FILE)
     shutil.copyfile(sources.params, directory / PARAMS_FILE)
     shutil.copyfile(sources.lock, directory / LOCK_FILE)
+    if sources.protocols is not None and sources.protocols.exists():
+        shutil.copyfile(sources.protocols, directory / PROTOCOLS_FILE)
     files = {str(path.relative_to(directory)): record(path) for path in files_below(directory)}
     bundle = Bundle(
         name=name,

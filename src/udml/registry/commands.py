@@ -5,7 +5,7 @@ from typing import Any
 
 from udml.files import read_json
 from udml.registry import compare, remote, store
-from udml.registry.bundle import METRICS_FILE, read_bundle, workspace_sources
+from udml.registry.bundle import METRICS_FILE, PROTOCOLS_FILE, read_bundle, workspace_sources
 from udml.text import readable
 
 # the figure shown in the list: the first of these that a version has
@@ -39,7 +39,11 @@ def show(models: Path, name: str) -> None:
     """Everything that a version says of itself."""
     directory = store.version_directory(models, name)
     bundle = read_bundle(directory)
-    facts = vars(bundle) | {"images": f"{bundle.images:,}", "figure": headline(directory)}
+    facts = vars(bundle) | {
+        "images": f"{bundle.images:,}",
+        "figure": headline(directory),
+        "measured": how_measured(directory),
+    }
     for key, value in facts.items():
         if key != "files" and value is not None:
             print(f"{key.replace('_', ' '):14} {value}")
@@ -119,6 +123,19 @@ def headline(directory: Path) -> str:
             trained, frozen = (100 * metrics[kind][block][key] for kind in ("trained", "frozen"))
             return f"{title} {trained:.1f} % (frozen {frozen:.1f} %)"
     return ""
+
+
+def how_measured(directory: Path) -> str | None:
+    """How the figure of `headline` came about; None where the version does not say."""
+    if (directory / PROTOCOLS_FILE).exists():
+        words = read_json(directory / PROTOCOLS_FILE)["trained"]
+    else:  # registered when they stood among the figures
+        words = {
+            name: found["protocol"]
+            for name, found in read_json(directory / METRICS_FILE)["trained"].items()
+            if "protocol" in found
+        }
+    return next((words[block] for _, block, _ in _HEADLINES if block in words), None)
 
 
 def _short(value: Any) -> str:

@@ -24,6 +24,7 @@ from udml.registry.bundle import (
     METRICS_FILE,
     MODEL_FILE,
     PARAMS_FILE,
+    PROTOCOLS_FILE,
     Bundle,
     Sources,
     read_bundle,
@@ -80,7 +81,7 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
 
 def _sources(version: Path, index: Path) -> Sources:
     metrics, params, lock = (version / name for name in (METRICS_FILE, PARAMS_FILE, LOCK_FILE))
-    return Sources(version / MODEL_FILE, index, metrics, params, lock)
+    return Sources(version / MODEL_FILE, index, metrics, params, lock, version / PROTOCOLS_FILE)
 
 
 def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path) -> None:

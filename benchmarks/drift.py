@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 
+from benchmarks.settings import STEPS
 from udml.config import Params, load_params
 from udml.data.catalog import ImageStore, open_store, read_catalog
 from udml.data.decoding import pixel_digest
@@ -39,7 +40,6 @@ from udml.progress import progress
 from udml.search.embedder import Embedder
 from udml.search.reference import Reference
 
-STEPS = 240
 KNOWN_CLASSES = 41
 REFERENCE_IMAGES = 500  # leaves enough of a half for the batches
 SIZES = (25, 50, 200)
@@ -130,7 +130,8 @@ class Photos:
         seen, known, published_test: bool [n]: trained on; of classes 0-40; of the published test split.
         run: int [n], the same for five consecutive photos of a class: one occasion.
         burst_vectors, burst_statistics: five near-duplicate shots of each of 300 unseen photos.
-        burst_thumbnails, burst_digests: of the same shots, as `find_groups` wants them.
+        burst_thumbnails, burst_digests, burst_pictures: of the same shots, one after the other, as
+            `find_groups` wants them.
     """
 
     vectors: dict[str, np.ndarray]
@@ -143,6 +144,7 @@ class Photos:
     burst_statistics: np.ndarray
     burst_thumbnails: np.ndarray
     burst_digests: np.ndarray
+    burst_pictures: list[np.ndarray]
 
     def mean_run(self, rows: np.ndarray) -> float:
         """How many of `rows` are of one occasion, on average."""
@@ -161,7 +163,8 @@ def read_photos(images: Path) -> Photos:
     scenes = np.random.default_rng(0).permutation(np.flatnonzero(known & ~seen))[:SCENES]
     sizes = catalog[["width", "height"]].to_numpy()
     changed = _kept(Path("vectors.npz"), lambda: _changed(sizes, store, rows))
-    shots = _kept(Path("bursts.npz"), lambda: _shots(sizes, store, rows[scenes]))
+    bursts = _bursts(store, rows[scenes])
+    shots = _kept(Path("bursts.npz"), lambda: _shots(sizes, bursts, rows[scenes]))
     folders = pd.Series(sources).str.rsplit("/", n=1).str[0]
     number = folders.groupby(folders).cumcount() // SHOTS
     return Photos(
@@ -171,6 +174,7 @@ def read_photos(images: Path) -> Photos:
         known=known,
         published_test=np.array([str(images / "test") in source for source in sources]),
         run=pd.factorize(folders + number.astype(str))[0],
+        burst_pictures=[picture for scene in bursts for picture in scene],
         **shots,
     )
 
@@ -193,10 +197,15 @@ def _changed(sizes: np.ndarray, store: ImageStore, rows: np.ndarray) -> dict[str
     return arrays
 
 
-def _shots(sizes: np.ndarray, store: ImageStore, rows: np.ndarray) -> dict[str, Any]:
-    """The near-duplicate shots of the photos in `rows`, as fields of `Photos`."""
-    embedder, rng = Embedder(Path("export") / MODEL_FILE), np.random.default_rng(1)
-    shots = [[_shot(store[int(row)], rng) for _ in range(SHOTS)] for row in rows]
+def _bursts(store: ImageStore, rows: np.ndarray) -> list[list[np.ndarray]]:
+    """Near-duplicate shots of each of the photos in `rows`."""
+    rng = np.random.default_rng(1)
+    return [[_shot(store[int(row)], rng) for _ in range(SHOTS)] for row in rows]
+
+
+def _shots(sizes: np.ndarray, shots: list[list[np.ndarray]], rows: np.ndarray) -> dict[str, Any]:
+    """What is computed of the shots of the photos in `rows`, as fields of `Photos`."""
+    embedder = Embedder(Path("export") / MODEL_FILE)
     flat = [picture for scene in shots for picture in scene]
     statistics = [
         [image_statistics(shot, *sizes[row]) for shot in scene]
@@ -345,6 +354,7 @@ def _first_of_groups(photos: Photos, shots: np.ndarray, params: Params) -> np.nd
         photos.burst_thumbnails[shots],
         params.prepare.duplicate_max_bits,
         params.prepare.duplicate_min_correlation,
+        lambda position: photos.burst_pictures[shots[position]],
     )
     return positions[groups == positions]
 

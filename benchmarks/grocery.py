@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.settings import STEPS, STORE_PX
 from udml.config import Params, load_params
 from udml.data.catalog import open_store, read_catalog
 from udml.data.importing.importer import import_data
@@ -35,9 +36,6 @@ from udml.files import write_json
 from udml.learning.train import train
 from udml.machine import usable_cores
 from udml.search.embedder import Embedder, embed_store
-
-STEPS = 240
-STORE_PX = {96: 160, 224: 256}  # shorter side that is stored for each input size
 
 
 def main() -> None:

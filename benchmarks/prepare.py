@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.contenders import exponent, machine, spread
+from benchmarks.settings import ROOT
 from udml.config import load_params
 from udml.machine import usable_cores
 from udml.pixels import decode
@@ -34,7 +35,6 @@ from udml.progress import progress
 SIZES = (1_000, 10_000, 100_000)
 SIDES_PX = (200, 340)  # of the crops; the photos' shorter side has 348
 PER_FOLDER = 1_000
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)

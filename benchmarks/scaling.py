@@ -21,7 +21,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.contenders import exponent, machine
-from benchmarks.prepare import ROOT, Run, crops, import_crops, run_command
+from benchmarks.prepare import Run, crops, import_crops, run_command
+from benchmarks.settings import ROOT
 from udml.files import write_json
 
 SIZES = (1_000, 10_000, 100_000)

@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.serving import bundles, trials
-from benchmarks.serving.speed import BATCH, compare, lines
+from benchmarks.serving.speed import compare, lines
+from benchmarks.settings import SEARCH_BATCH, STORE_PX
 from udml.machine import usable_cores
 from udml.registry import store
 from udml.serving.engine.pictures import to_jpeg
@@ -38,10 +39,8 @@ def main() -> None:
     parser.add_argument("--trained", type=Path, default=Path("artifacts/train"))
     parser.add_argument("--work", type=Path, default=Path(".scratch/benchmark-serving"))
     parser.add_argument("--collection", type=int, default=1000, help="photos in the collection")
-    parser.add_argument(
-        "--input-px", type=int, nargs="+", default=[96, 224], choices=sorted(bundles.STORE_PX)
-    )
-    parser.add_argument("--photos", type=int, default=16 * BATCH, help="speed: photos of a round")
+    parser.add_argument("--input-px", type=int, nargs="+", default=[96, 224], choices=sorted(STORE_PX))
+    parser.add_argument("--photos", type=int, default=16 * SEARCH_BATCH, help="speed: photos of a round")
     parser.add_argument("--rounds", type=int, default=5, help="speed: rounds")
     parser.add_argument("--seconds", type=float, default=60, help="overload: how long")
     parser.add_argument("--count", type=int, help="switches, requests or kills (default: 1000, 10000, 200)")

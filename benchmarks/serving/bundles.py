@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.settings import STORE_PX
 from udml.data.identity import image_id
 from udml.data.shards import ShardWriter
 from udml.export.export import model_card
@@ -22,7 +23,6 @@ from udml.search.embedder import Embedder
 from udml.search.gallery import INDEX_FILE, INFO_FILE
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
 
-STORE_PX = {96: 160, 224: 256}  # shorter side that photos are decoded to for each input size
 OPSET = 18
 _EMBEDDED_AT_ONCE = 256
 File = tuple[str, bytes]

@@ -16,13 +16,13 @@ import torch
 
 from benchmarks.serving.client import serving
 from benchmarks.serving.trials import PATIENT, search, throughput
+from benchmarks.settings import SEARCH_BATCH
 from udml import Searcher
 from udml.learning.model.network import ModelSpec, Network
 from udml.learning.model.preprocess import preprocess
 from udml.machine import usable_cores
 
-BATCH = 32
-CLIENTS = 2 * BATCH  # one batch is embedded while another is decoded, as in the engine's own loop
+CLIENTS = 2 * SEARCH_BATCH  # one batch is embedded while another is decoded, as in the engine's own loop
 K = 8
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
 
@@ -49,7 +49,7 @@ def compare(
         root: a registry whose champion was exported from `network`.
         network: the champion's, in PyTorch.
         spec: its preprocessing.
-        photos: JPEG files; a multiple of BATCH.
+        photos: JPEG files; a multiple of SEARCH_BATCH.
         rounds: how often each has its turn.
         alone: photos of each round's latency.
     """
@@ -68,7 +68,7 @@ def compare(
             # a graph for each batch size: one for all of them can take sympy for ever at 224 px
             "compile": torch_embed(torch.compile(network, dynamic=False), spec),
         }
-        _check_alike(embeds, [searcher.decode(photo) for photo in photos[:BATCH]])
+        _check_alike(embeds, [searcher.decode(photo) for photo in photos[:SEARCH_BATCH]])
         for turn in range(rounds + 1):
             for name, embed in embeds.items():
                 alone_ms = [_alone(searcher, embed, photo) for photo in photos[:alone]]
@@ -118,8 +118,8 @@ def _batches(searcher: Searcher, embed: Embed, photos: Sequence[bytes], pool: Th
     """Photos a second in batches; the next batch is decoded while one is embedded."""
     began = time.perf_counter()
     images = pool.map(searcher.decode, photos)
-    for _ in range(0, len(photos), BATCH):
-        searcher.neighbours(embed([next(images) for _ in range(BATCH)]), K)
+    for _ in range(0, len(photos), SEARCH_BATCH):
+        searcher.neighbours(embed([next(images) for _ in range(SEARCH_BATCH)]), K)
     return len(photos) / (time.perf_counter() - began)
 
 

@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 
 from benchmarks.contenders import machine, spread
-from benchmarks.grocery import STEPS, STORE_PX
+from benchmarks.settings import STEPS, STORE_PX
 from benchmarks.training import authors_way
 from udml.config import LOSS_SETTINGS, Params, Train, load_params
 from udml.data.catalog import open_store, read_catalog

@@ -10,7 +10,9 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 
 from udml.data.validation.validate import RESULT_FILE
 from udml.files import read_json
+from udml.registry.bundle import read_bundle
 from udml.registry.challenge import Challenge
+from udml.registry.store import champion_name, version_directory
 
 
 def show_validation(validated: Path) -> None:
@@ -47,6 +49,23 @@ def show_challenge(judged: Challenge, picture: Path) -> None:
             description="Queries (left) whose neighbours changed most. Two lines each: what the champion "
             "finds, and below it what the challenger finds.",
         )
+
+
+def show_nothing_new(said: str, models: Path) -> None:
+    """What a run compared that found nothing to do."""
+    lines = [f"# Nothing new\n\n{said[:1].upper()}{said[1:]}.\n"]
+    name = champion_name(models)
+    if name is not None:
+        bundle = read_bundle(version_directory(models, name))
+        lines += ["| compared | with those of the champion |", "|---|---|"]
+        rows = (
+            ("champion", f"{name}, registered {bundle.created}"),
+            ("data", f"{bundle.images:,} images, version {bundle.data_version}"),
+            ("settings", "`params.yaml`, as the version keeps it"),
+            ("code", f"of every stage, by DVC; git revision {bundle.git_revision or 'unknown'}"),
+        )
+        lines += [_row(row) for row in rows]
+    _show(create_markdown_artifact, key="nothing-new", markdown="\n".join(lines))
 
 
 def show_drift(found: dict[str, Any]) -> None:

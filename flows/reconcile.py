@@ -70,7 +70,7 @@ def keep_reconciling() -> None:
         try:
             reconcile()
         except Exception as error:  # the Prefect server may be away for a while
-            print(f"could not ask the Prefect server for unfinished runs: {error!r}")
+            print(f"could not ask the Prefect server for unfinished runs: {error}")
         time.sleep(EXPIRY_SECONDS)
 
 

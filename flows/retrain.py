@@ -64,6 +64,7 @@ def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> S
     said = nothing_new(copy, models)
     workspace.take_over_leftovers(copy)
     if said:
+        show_that_nothing_is_new(said, models)
         return Completed(name="Nothing new", message=said)
     if not check_out_data(copy):
         pull_data(copy)
@@ -79,6 +80,14 @@ def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> S
     challenge_champion(copy)
     name, message = conclude(models, copy, held, revision)
     return Completed(name=name, message=message)
+
+
+def show_that_nothing_is_new(said: str, models: Path) -> None:
+    """A line in the run's log, and an artifact that says what was compared."""
+    from flows.artifacts import show_nothing_new
+
+    get_run_logger().info(said)
+    show_nothing_new(said, models)
 
 
 @task(timeout_seconds=TRANSFER_TIMEOUT_SECONDS)

@@ -4,12 +4,12 @@
 
 The time is that of the machine's time zone, or of `--timezone Europe/Berlin`.
 One run at a time: a run that falls due while another is going is cancelled, and what piled up while nobody
-served finds nothing new. See docs/retraining.md for the server's own command.
+served finds nothing new. A server that has gone is waited for, and SIGTERM ends this within seconds with or
+without it. See docs/retraining.md for the server's own command.
 """
 
 import argparse
 import sys
-import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
@@ -25,24 +25,15 @@ def main() -> None:
     parser.add_argument("--timezone", metavar="ZONE", help="of that time (default: this machine's)")
     options = parser.parse_args()
     require_settings()
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-
-    from flows.reconcile import DEPLOYMENT, keep_reconciling
-    from flows.retrain import retrain
     from flows.schedule import make_schedule
+    from flows.serving import serve_forever
 
     try:
         schedule, due = make_schedule(options.cron, options.timezone)
     except UdmlError as error:
         sys.exit(f"udml: {error}")
     print(f"retraining at `{options.cron}`, {schedule.timezone}; next at {due:%Y-%m-%d %H:%M %z}", flush=True)
-    threading.Thread(target=keep_reconciling, daemon=True).start()
-    retrain.serve(
-        name=DEPLOYMENT,
-        schedule=schedule,
-        limit=1,
-        global_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-    )
+    serve_forever(schedule)
 
 
 if __name__ == "__main__":

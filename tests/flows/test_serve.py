@@ -1,17 +1,19 @@
 """Scheduled retraining as its users start it: a Prefect server, and flows/serve.py beside it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.flows.standin import ask, assert_nothing_left, assert_serves, make_standin
+from tests.flows.standin import ask, assert_nothing_left, assert_serves, free_port, make_standin, start_server
 from tests.pipeline import environment
 from udml.registry import lease
 
@@ -54,6 +56,42 @@ def test_scheduled_runs_promote_and_then_find_nothing_new(api_url: str, tmp_path
     assert (second["state_type"], second["state_name"]) == ("COMPLETED", "Nothing new")
     assert_serves(workspace, "v1")
     assert_nothing_left(workspace)
+
+
+def test_a_server_that_is_away_is_waited_for_and_sigterm_ends_it_all_the_same(tmp_path: Path) -> None:
+    """Without a server, with one, and after it has gone."""
+    port = free_port()
+    url, log = f"http://127.0.0.1:{port}/api", tmp_path / "serve.log"
+    workspace = tmp_path / "workspace"
+    shutil.copytree(ROOT / "flows", workspace / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def wait_for(sentence: str, times: int = 1) -> None:
+        while log.read_text().count(sentence) < times:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.2)
+
+    def end() -> None:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 0
+
+    process = start_serving(workspace, url)
+    wait_for(f"no Prefect server answers at {url}: trying again")
+    end()
+    process = start_serving(workspace, url)
+    wait_for("no Prefect server answers", 2)
+    server = start_server(tmp_path / "prefect", port)
+    try:
+        wait_for("serving retrain/scheduled")
+        os.killpg(server.pid, signal.SIGKILL)
+        wait_for("no Prefect server answers", 3)
+        end()
+        assert "Traceback" not in log.read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        process.kill()
+        process.wait()
 
 
 def test_a_run_that_a_killed_worker_left_running_is_closed(

@@ -1,11 +1,15 @@
-"""Run a command so that its output is seen as it comes, and so that it never outlives who started it."""
+"""Commands that are seen as they run and never outlive who started them; what forks can't share."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 # Whatever ends the caller, SIGKILL too, closes the pipe that is the shell's standard input; the reader in
 # the background then ends the whole process group. DVC left alone would keep its stage running and writing.
@@ -85,3 +89,27 @@ def _wait_for_all(process: "subprocess.Popen[str]") -> None:
     for _ in process.stdout:
         pass
     process.wait()
+
+
+class PerProcess(Generic[T]):
+    """Something that lives on threads, which stay behind in a fork: a forked process makes its own."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        """Make it now, and again in every forked process that asks for it."""
+        self._make = make
+        self._made = make()
+        self._first = self._process = os.getpid()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process was forked from the one that it was first made in."""
+        return self._first != os.getpid()
+
+    def __call__(self) -> T:
+        """The one of this process."""
+        if self._process != os.getpid():
+            # whoever lets go of the old one waits for its threads, for ever
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._made))
+            self._made = self._make()
+            self._process = os.getpid()
+        return self._made

@@ -8,6 +8,8 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 
+_LOG_SECONDS = 10.0
+
 
 def say_going_on(done: int, total: int, unit: str) -> None:
     """Say that work which was interrupted is taken up again, and where; nothing if it begins anew."""
@@ -15,15 +17,31 @@ def say_going_on(done: int, total: int, unit: str) -> None:
         print(f"going on at {unit} {done:,} of {total:,}", flush=True)
 
 
-def progress(items: Iterable[T], description: str, total: int | None = None, unit: str = "it") -> "tqdm[T]":
-    """Wrap `items` in a bar on stderr: refreshed in place on a terminal, a line every 10 s in a log."""
+def progress(
+    items: Iterable[T],
+    description: str,
+    total: int | None = None,
+    unit: str = "it",
+    in_logs: bool = True,
+) -> "tqdm[T]":
+    """Wrap `items` in a bar on stderr: refreshed in place on a terminal, a line every 10 s in a log.
+
+    Args:
+        items: what is gone through.
+        description: what is done with them.
+        total: how many there are, where `len` does not tell.
+        unit: what one is called.
+        in_logs: whether it is shown where there is no terminal, too, if it takes that long.
+    """
     terminal = sys.stderr.isatty()
     return tqdm(
         items,
         desc=description,
         total=total,
         unit=unit,
-        mininterval=0.1 if terminal else 10.0,
+        disable=not (terminal or in_logs),
+        delay=0.0 if terminal else _LOG_SECONDS,
+        mininterval=0.1 if terminal else _LOG_SECONDS,
         dynamic_ncols=terminal,
         ncols=None if terminal else 100,
         smoothing=0.05,

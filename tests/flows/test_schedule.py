@@ -66,8 +66,7 @@ def test_what_is_served_is_said(
     served: dict[str, Any] = {}
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
-    monkeypatch.setattr(type(retrain), "serve", lambda self, **given: served.update(given))
+    monkeypatch.setattr(serving, "serve_forever", lambda schedule: served.update(schedule=schedule))
     monkeypatch.setattr(sys, "argv", ["serve.py", "--cron", "30 3 * * *", *options])
     serve.main()
     assert (served["schedule"].cron, served["schedule"].timezone) == ("30 3 * * *", zone)

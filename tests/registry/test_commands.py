@@ -55,7 +55,11 @@ def test_a_version_s_way_to_the_champion_and_back(
     ],
 )
 def test_versions_of_any_age_say_how_they_were_measured(
-    figures: dict, protocols: dict | None, said: str | None, workspace: Path, capsys: pytest.CaptureFixture[str]
+    figures: dict,
+    protocols: dict | None,
+    said: str | None,
+    workspace: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     made = workspace / "made"
     made.mkdir()
@@ -65,7 +69,9 @@ def test_versions_of_any_age_say_how_they_were_measured(
         write_json(made / "protocols.json", {"trained": protocols, "frozen": protocols})
     store.register(Path("models"), replace(sources, protocols=made / "protocols.json"))
     assert main(["models", "show", "v3"]) == 0
-    shown = [line.split(None, 1)[1] for line in capsys.readouterr().out.splitlines() if line[:8] == "measured"]
+    shown = [
+        line.split(None, 1)[1] for line in capsys.readouterr().out.splitlines() if line[:8] == "measured"
+    ]
     assert shown == ([] if said is None else [said])
     assert main(["models", "diff", "v1", "v3"]) == 0
     assert main(["models", "list"]) == 0

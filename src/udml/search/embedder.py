@@ -14,6 +14,7 @@ from udml.files import atomic_path
 from udml.machine import usable_cores
 from udml.model_card import ModelCard, read_model_card
 from udml.pixels import Decoded, Reason, Undecodable, read_image
+from udml.processes import PerProcess
 from udml.progress import progress, say_going_on
 
 if TYPE_CHECKING:
@@ -55,17 +56,19 @@ class Embedder:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(model_path), options, providers=["CPUExecutionProvider"]
+            self._session = PerProcess(
+                lambda: onnxruntime.InferenceSession(
+                    str(model_path), options, providers=["CPUExecutionProvider"]
+                )
             )
         except Exception as error:  # ONNX Runtime has no common base for what it raises
             raise UdmlError(f"{model_path} is not a usable ONNX model: {error}", "export it again") from error
         self.card: ModelCard = read_model_card(
-            self._session.get_modelmeta().custom_metadata_map, str(model_path)
+            self._session().get_modelmeta().custom_metadata_map, str(model_path)
         )
         self._path = model_path
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
+        self._input = self._session().get_inputs()[0].name
+        self._output = self._session().get_outputs()[0].name
 
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed decoded images of any sizes; images of equal shape run together.
@@ -88,7 +91,7 @@ class Embedder:
         return result
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        vectors = self._session.run([self._output], {self._input: batch})[0]
+        vectors = self._session().run([self._output], {self._input: batch})[0]
         expected = (len(batch), self.card.embedding_dim)
         if vectors.shape != expected or vectors.dtype != np.float32:
             raise self._broken(f"gives {vectors.dtype} {vectors.shape}, its card says float32 {expected}")
@@ -232,7 +235,7 @@ def embed_files(
 
     with (
         ThreadPoolExecutor(usable_cores()) as pool,  # Pillow decodes outside Python's global lock
-        progress(range(len(paths)), "embed", unit="file") as bar,
+        progress(range(len(paths)), "embed", unit="file", in_logs=False) as bar,
     ):
         for start in range(0, len(paths), _WINDOW):
             window = paths[start : start + _WINDOW]

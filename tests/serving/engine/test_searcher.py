@@ -2,9 +2,11 @@ import gc
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -319,3 +321,49 @@ def test_searching_needs_neither_torch_nor_table_libraries():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("used_before", [True, False])
+def test_a_forked_child_searches_and_adds(root, tmp_path, threads, used_before):
+    """Threads of the parent, ONNX Runtime's and OpenMP's too, are not there in a child."""
+    (tmp_path / "query.png").write_bytes(BASE[3][1])
+    with Searcher.open(root / "models" / "champion", data=root / "data", threads=threads) as searcher:
+        if used_before:
+            assert [one.status for one in searcher.add(NEW[:3])] == [Status.ADDED] * 3
+            searcher.search(tmp_path / "query.png")
+        child = os.fork()
+        if child == 0:
+            try:
+                added = searcher.add(NEW[3:6])
+                found = [first(searcher, data).source for _, data, _ in NEW[3:6]]
+                expected = [source for source, _, _ in NEW[3:6]]
+                good = found == expected and {one.status for one in added} == {Status.ADDED}
+                good &= searcher.search(tmp_path / "query.png")[0].source == BASE[3][0]
+                os._exit(0 if good else 1)
+            finally:
+                os._exit(2)
+        assert status_of(child) == 0
+        assert first(searcher, NEW[4][1]).source == NEW[4][0]
+        assert [one.status for one in searcher.add(NEW[6:])] == [Status.ADDED] * 4
+
+
+def status_of(child):
+    """The exit status of a forked child; one that hangs is ended."""
+    deadline = time.monotonic() + 300
+    while (done := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("the child hangs")
+        time.sleep(0.05)
+    return os.waitstatus_to_exitcode(done[1])
+
+
+def test_searching_prints_nothing_where_there_is_no_terminal(searcher, tmp_path, capfd):
+    for row in range(3):
+        (tmp_path / f"{row}.png").write_bytes(BASE[row][1])
+    searcher.search(tmp_path / "0.png")
+    searcher.embed([tmp_path / f"{row}.png" for row in range(3)])
+    searcher.add(NEW[:2])
+    assert capfd.readouterr() == ("", "")

@@ -1,6 +1,6 @@
 """Files' bytes as a model wants to see them, and their vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -21,9 +21,9 @@ def decode_for(embedder: Embedder, data: bytes, max_pixels: int, crop: Crop | No
 
 
 def embed_bytes(
-    embedder: Embedder, decoders: Executor, files: Sequence[bytes]
+    embedder: Embedder, decoders: Callable[[], Executor], files: Sequence[bytes]
 ) -> list[np.ndarray | Undecodable]:
-    """A vector, float32 [d], or the reason why not for each file; decoded by several threads."""
+    """A vector, float32 [d], or the reason why not for each file; decoded by the threads that `decoders` gives."""
 
     def attempt(data: bytes) -> np.ndarray | Undecodable:
         try:
@@ -31,6 +31,6 @@ def embed_bytes(
         except Undecodable as problem:
             return problem
 
-    images = list(decoders.map(attempt, files))
+    images = list(decoders().map(attempt, files))
     vectors = iter(embedder.embed([image for image in images if isinstance(image, np.ndarray)]))
     return [image if isinstance(image, Undecodable) else next(vectors) for image in images]

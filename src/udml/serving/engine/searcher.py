@@ -19,6 +19,7 @@ from udml.cropping import Crop
 from udml.errors import UdmlError
 from udml.machine import usable_cores
 from udml.pixels import decode
+from udml.processes import PerProcess
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
 from udml.registry.chosen import Chosen, choose
 from udml.registry.store import VERSIONS
@@ -35,7 +36,7 @@ from udml.serving.engine.queries import together
 class Searcher:
     """A model and its collection, open for queries and changes.
 
-    Any number of threads may use it at once. Shapes: n images, d = `embedder.card.embedding_dim`.
+    Threads and forked processes may use it at once. Shapes: n images, d = `embedder.card.embedding_dim`.
 
     Attributes:
         embedder: the model.
@@ -50,7 +51,7 @@ class Searcher:
         self._threads = threads or usable_cores()
         self._name = name
         # Pillow decodes outside Python's global lock.
-        self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+        self._decoders = PerProcess(partial(ThreadPoolExecutor, self._threads, "decode"))
         self.embedder = Embedder(model, self._threads)
         self.embed_images([_noise(self.embedder.card.store_short_side_px)])  # lays out its memory
         self.collection = Collection(
@@ -94,8 +95,7 @@ class Searcher:
         if not version.is_dir():
             raise UdmlError(f"there is no version at {path}", "`udml models list` names the versions")
         bundle = verify_bundle(version)
-        is_registered = version.parent.name == VERSIONS
-        additions = version.parent.parent / ADDITIONS_FILE if is_registered else None
+        additions = version.parent.parent / ADDITIONS_FILE if version.parent.name == VERSIONS else None
         model, index = version / MODEL_FILE, version / INDEX_DIRECTORY
         return cls(model, index, Path(data), bundle.name, additions, threads)
 
@@ -208,7 +208,8 @@ class Searcher:
         """
         if k < 1:
             raise UdmlError(f"k is {k}", "ask for at least 1 neighbour")
-        faiss.omp_set_num_threads(self._threads)  # a setting of the calling thread
+        # a setting of the calling thread; OpenMP's own threads stay behind when a process is forked
+        faiss.omp_set_num_threads(1 if self._decoders.is_forked else self._threads)
         asked = Wanted(k, threshold, refine, collapse)
         return find(self.collection, self.copies, vectors, asked, frozenset(leave_out))
 
@@ -268,8 +269,7 @@ class Searcher:
             What came of each, in the order given; a file that can't be used is refused by itself.
 
         Raises:
-            UdmlError: if the collection can't be changed: it belongs to no registered version, or the
-                disk is full or read-only. Nothing was added then.
+            UdmlError: if the collection can't be changed (no registered version; a full or read-only disk).
         """
         return self.collection.add([f if isinstance(f, NewFile) else NewFile(*f) for f in files])
 
@@ -277,15 +277,14 @@ class Searcher:
         """Take images out of the collection; on disk, and not found any more, when this returns.
 
         Raises:
-            UdmlError: if one of them is not in the collection, or the collection can't be changed.
-                None was removed then.
+            UdmlError: if one is not in the collection, or it can't be changed. None was removed then.
         """
         self.collection.remove(image_ids)
 
     def close(self) -> None:
         """Let go of files and threads."""
         self.collection.close()
-        self._decoders.shutdown()
+        self._decoders().shutdown()
 
     def __enter__(self) -> Self:
         return self

@@ -1,9 +1,11 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT
 from tests.fixtures.fakes import write_prepared
@@ -11,6 +13,7 @@ from tests.fixtures.models import pictures, warmer
 from tests.monitor.workspace import COUNT, make_workspace, save
 from udml.cli import main
 from udml.errors import UdmlError
+from udml.text import printable
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +126,42 @@ def test_without_paths_what_was_imported_since_is_tested(workspace: Path, tmp_pa
     finally:
         shutil.rmtree(prepared)
         before.rename(prepared)
+
+
+# Not all are UTF-8; some have an effect on a terminal.
+ODD = (
+    b"caf\xe9.png",
+    b"\xff\xfe.png",
+    b"cut \xc3.png",
+    b"red \x1b[31m.png",
+    b"a\nb.png",
+    "\u56fe.png".encode(),
+)
+
+
+def test_names_of_any_bytes_are_embedded_and_monitored(tmp_path: Path, capsys) -> None:
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / os.fsdecode(b"m\xfcnchen")
+    folder.mkdir()
+    for name, image in zip(ODD, pictures(len(ODD), seed=6), strict=True):
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            Image.fromarray(image).save(file, "PNG")
+    (folder / os.fsdecode(b"broken\xe9.jpg")).write_bytes(b"\xff\xd8\xff and no more")
+    table = tmp_path / os.fsdecode(b"t\xe4ble.parquet")
+    assert main(["embed", str(folder), "--out", str(table)]) == 0
+    said = capsys.readouterr()
+    assert "m\\xfcnchen/broken\\xe9.jpg" in said.err
+    (said.out + said.err).encode("utf-8")
+    expected = sorted(printable(folder / os.fsdecode(name)) for name in ODD)
+    with table.open("rb") as file:
+        assert sorted(pq.read_table(file)["path"].to_pylist()) == expected
+    out = tmp_path / os.fsdecode(b"dr\xeeft.html")
+    assert main(["monitor", str(folder), "--out", str(out)]) == 4
+    said = capsys.readouterr()
+    (said.out + said.err).encode("utf-8")
+    result = json.loads(out.with_suffix(".json").read_text())
+    assert sorted(one["path"] for one in result["unusual"]) == expected
+    page = out.read_text(encoding="utf-8")
+    assert "caf\\xe9.png" in page
+    assert "\x1b" not in page

@@ -59,8 +59,9 @@ QUARANTINE_SCHEMA = pa.schema(
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file atomically."""
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    # Arrow takes no name that is not UTF-8
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
 
 
 def read_catalog(prepared: Path, columns: list[str] | None = None) -> pd.DataFrame:

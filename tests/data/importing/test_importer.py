@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -311,3 +312,32 @@ def test_data_behind_a_link_stay_there_and_it_is_said(photos: Path, data_root: P
         assert read_manifest(data_root).num_rows == summary.files
         assert any("data is a link: DVC tracks nothing behind one" in line for line in summary.lines())
         assert not [path for path in (tmp_path / "disk").iterdir() if path.name.endswith(".old")]
+
+
+@pytest.fixture
+def tracked(photos: Path, data_root: Path) -> Path:
+    """Where data go in a DVC repository."""
+    command = [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"]
+    subprocess.run(command, cwd=data_root.parent, check=True)
+    return data_root
+
+
+@pytest.mark.parametrize("cause", ["its lock is held", "its cache cannot be written"])
+def test_why_dvc_tracks_nothing_is_never_left_open(cause: str, tracked: Path, photos: Path) -> None:
+    project = tracked.parent
+    lock = project / ".dvc" / "tmp" / "lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        if cause == "its lock is held":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:  # nobody, root neither, can make a folder there
+            config = "[core]\n    no_scm = true\n[cache]\n    dir = /proc/cache\n"
+            (project / ".dvc" / "config").write_text(config)
+        with pytest.raises(UdmlError) as raised:
+            import_data(photos, None, tracked)
+    said = raised.value.what.removeprefix("the images are imported, but `dvc add data` failed: ")
+    assert said.startswith("ERROR: ")
+    assert ("lock" if "lock" in cause else "/proc/cache") in said
+    assert "Having any troubles" not in said
+    assert raised.value.hint == "mend that, then run `dvc add data`"
+    assert (tracked / "manifest.parquet").exists()

@@ -10,6 +10,7 @@ import yaml
 from udml.data.importing.manifest import read_manifest
 from udml.errors import UdmlError
 from udml.files import atomic_path
+from udml.text import printable
 
 BEHIND_A_LINK = (
     "is a link: DVC tracks nothing behind one, so these images have no version; "
@@ -26,7 +27,7 @@ def track(data_root: Path) -> None:
     if done.returncode != 0:
         raise UdmlError(
             f"the images are imported, but `dvc add {data_root.name}` failed: {said(done)}",
-            "mend and run it",
+            f"mend that, then run `dvc add {data_root.name}`",
         )
     facts = {key.decode(): value.decode() for key, value in read_manifest(data_root).schema.metadata.items()}
     pointer = pointer_of(data_root)
@@ -49,5 +50,7 @@ def run_dvc(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
 
 
 def said(done: "subprocess.CompletedProcess[str]") -> str:
-    """What a command said of its failure."""
-    return done.stderr.strip() or done.stdout.strip() or f"it ended with status {done.returncode}"
+    """What a command said of its failure, less where DVC's makers can be reached."""
+    both = done.stderr.strip() or done.stdout.strip() or f"it ended with status {done.returncode}"
+    lines = [line.strip() for line in both.splitlines() if not line.startswith("Having any troubles?")]
+    return "\n  ".join(printable(line) for line in lines if line)

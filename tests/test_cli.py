@@ -61,7 +61,10 @@ def test_a_full_disk_is_said_without_a_traceback(
     monkeypatch.setattr(os, "replace", full)
     assert main(["preset", "laptop", "--write"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("udml: no room to write: [Errno 28] No space left on device")
+    assert said.splitlines() == [
+        "udml: no room to write params.yaml: No space left on device",
+        "  -> free some space, then run it again",
+    ]
     assert list(tmp_path.iterdir()) == []
 
 

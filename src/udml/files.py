@@ -16,6 +16,8 @@ from typing import Any
 SCRATCH = Path(".scratch")
 # What a rename says of a disk's own root, of two disks, and of a parent that isn't ours to change.
 _ANOTHER_DISK = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM)
+_FULL_BELOW_BYTES = 1 << 16
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # raised by writing, which knows no names
 
 
 @contextmanager
@@ -26,10 +28,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = _temporary(path)
     try:
-        yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
+        with _naming(path):
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -43,12 +46,24 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     temporary.mkdir()
     try:
-        yield temporary
-        for file in files_below(temporary):
-            sync(file)
-        replace_directory(temporary, path)
+        with _naming(path):
+            yield temporary
+            for file in files_below(temporary):
+                sync(file)
+            replace_directory(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors for lack of room in the block are about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _NO_ROOM:
+            error.filename = str(path)
+        raise
 
 
 def _temporary(path: Path) -> Path:
@@ -90,6 +105,11 @@ def exclusive(lock_file: Path) -> Iterator[None]:
     with lock_file.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def no_room_beside(path: Path) -> bool:
+    """Whether the disk of an existing file, or folder, is full."""
+    return shutil.disk_usage(path.parent).free < _FULL_BELOW_BYTES
 
 
 def sync(path: Path) -> None:
@@ -161,6 +181,8 @@ def replace_directory(finished: Path, target: Path) -> None:
     real = target.resolve() if target.is_symlink() else target
     real.parent.mkdir(parents=True, exist_ok=True)
     old = real.with_name(f".{real.name}.old")
+    if real.exists() and not os.access(real, os.R_OK | os.W_OK | os.X_OK):  # it could not be removed
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(real))
     try:
         shutil.rmtree(old, ignore_errors=True)
         if real.exists():

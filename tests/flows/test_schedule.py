@@ -2,15 +2,13 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tzlocal
-from flows import serve
-from flows.retrain import retrain
+from flows import serve, serving
 from flows.schedule import local_zone, make_schedule
 
 from tests.conftest import ROOT

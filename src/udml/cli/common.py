@@ -1,6 +1,7 @@
 """What the commands share: how one is added, and the types that its arguments have."""
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,6 +96,9 @@ def output_file(text: str) -> Path:
     """Type of an argument: a file to write, which can't be a folder."""
     if not text or Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{printable(text) or 'an empty name'} is a folder; name a file")
+    there = next(parent for parent in Path(text).absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):  # said before the work, not after it
+        raise argparse.ArgumentTypeError(f"{printable(text)} can't be written: check {printable(there)}")
     return Path(text)
 
 

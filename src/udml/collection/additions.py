@@ -31,7 +31,7 @@ from udml.collection.change import (
     version_of,
 )
 from udml.errors import UdmlError
-from udml.files import atomic_path, exclusive
+from udml.files import atomic_path, exclusive, no_room_beside
 
 ADDITIONS_FILE = "additions.sqlite"
 _WAIT_SECONDS = 60.0  # for another writer; a change takes milliseconds, vectors are made before it
@@ -52,6 +52,7 @@ class Additions:
         self.path = path
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
+        self._process = os.getpid()
         self.revision()
 
     def revision(self) -> int:
@@ -141,6 +142,8 @@ class Additions:
     def _read(self) -> Iterator[sqlite3.Connection | None]:
         """The connection for reading, one thread at a time; None while there is no file."""
         with self._lock, self._naming_damage():
+            if self._process != os.getpid():  # SQLite's connections don't survive a fork
+                self._reader, self._process = None, os.getpid()
             if self._reader is None and self.path.exists():
                 self._reader = self._connect()
             yield self._reader
@@ -216,6 +219,10 @@ class Additions:
             raise self._damaged(str(error)) from error
 
     def _unusable(self, error: Exception) -> UdmlError:
+        if no_room_beside(self.path):  # SQLite calls it an error of input or output
+            return UdmlError(f"no room to write beside {self.path}: the disk is full", "free some space")
+        if not self.is_writable or "readonly" in str(error):
+            return UdmlError(f"{self.path} can't be written", "check the disk and who may write")
         return UdmlError(f"{self.path} cannot be used: {error}", "check the disk and who may write")
 
     def _damaged(self, what: str) -> UdmlError:

@@ -8,6 +8,7 @@ are compared with their hashes before the version counts. Who is champion stays 
 `udml models promote` decides it, and the log tells it.
 """
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from udml.registry.bundle import MANIFEST_FILE, FileRecord
 
 _DIRECTORY = "udml-models"
 _PULLED = ".pulled"
+_OUR_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no fault of a remote that is read from
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def pull(models: Path, remote: Remote, names: list[str]) -> list[str]:
             continue
         download = models / _PULLED / name
         try:
-            with atomic_directory(download) as building, _failing(remote):
+            with atomic_directory(download) as building, _failing(remote, pulling=True):
                 _download(remote, name, building)
             store.adopt(models, name, download)
         finally:
@@ -195,13 +197,16 @@ def _publish(remote: Remote, name: str, manifest: Path) -> None:
 
 
 @contextmanager
-def _failing(remote: Remote) -> Iterator[None]:
+def _failing(remote: Remote, pulling: bool = False) -> Iterator[None]:
     """Say which remote failed, whatever its library raises."""
     try:
         yield
     except UdmlError:
         raise
-    except Exception as error:  # every kind of remote has errors of its own
+    except Exception as error:
+        if pulling and isinstance(error, OSError) and error.errno in _OUR_DISKS:
+            raise
+        # every kind of remote has errors of its own
         said = str(error) or type(error).__name__
         raise UdmlError(
             f"{remote.url} failed: {said}", "check that it can be reached, and try again"

@@ -124,7 +124,7 @@ def _examples(rule: Rule, outcome: Outcome, quarantine: pd.DataFrame) -> list[st
 
 
 def _short(value: Any) -> str:
-    return readable(value, 4) if isinstance(value, float | np.floating) else str(value)[:80]
+    return readable(float(value), 4) if isinstance(value, float | np.floating) else str(value)[:80]
 
 
 def _result(

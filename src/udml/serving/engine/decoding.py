@@ -23,7 +23,7 @@ def decode_for(embedder: Embedder, data: bytes, max_pixels: int, crop: Crop | No
 def embed_bytes(
     embedder: Embedder, decoders: Callable[[], Executor], files: Sequence[bytes]
 ) -> list[np.ndarray | Undecodable]:
-    """A vector, float32 [d], or the reason why not for each file; decoded by the threads that `decoders` gives."""
+    """A vector, float32 [d], or the reason why not for each file; `decoders` gives the threads."""
 
     def attempt(data: bytes) -> np.ndarray | Undecodable:
         try:

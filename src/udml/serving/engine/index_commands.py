@@ -80,13 +80,16 @@ def remove(names: Sequence[str]) -> None:
     """
     with _champion() as searcher:
         known = searcher.collection.items(int(name) for name in names if _is_id(name))
-        ids = [int(name) if _is_id(name) and int(name) in known else image_id(name) for name in names]
+        ids = [
+            int(name) if _is_id(name) and int(name) in known else image_id(source_name(name))
+            for name in names
+        ]
         for name, key in zip(names, ids, strict=True):
             try:
                 searcher.item(key)
             except UdmlError as error:
                 raise UdmlError(
-                    f"there is no image {name} in the collection",
+                    f"there is no image {printable(name)} in the collection",
                     "name images by id, or by their path inside the imported folder",
                 ) from error
         searcher.remove(ids)

@@ -30,7 +30,9 @@ def read_keys(path: Path) -> dict[str, str]:
         keys = read_json(path)
         if not all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in keys.values()):
             raise ValueError("a value is not a sha256")
-    except (ValueError, AttributeError, TypeError, OSError) as error:
+    except OSError as error:
+        raise UdmlError(f"cannot read {path}: {error.strerror}", "check its permissions") from error
+    except (ValueError, AttributeError, TypeError) as error:
         raise UdmlError(f"{path} is not a file of keys: {error}", "restore it, or make another") from error
     return dict(keys)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli.commands import Command
-from tests.cli.driver import PORT
 from tests.cli.driven import Step
+from tests.cli.driver import PORT
 
 PIPELINE = ("torch", "dvc", "great_expectations", "prefect", "pyarrow", "pandas", "timm", "sklearn", "scipy")
 SERVE = ("fastapi", "uvicorn", "prometheus_client")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import COMMANDS, leaves
-from tests.cli.faults import FAULTS, NO_PIPELINE, NO_SERVE, ODD_NAMES, Fault
 from tests.cli.driven import HEAVY, LIGHT, Driver, Said, driver, make, save
+from tests.cli.faults import FAULTS, NO_PIPELINE, NO_SERVE, ODD_NAMES, Fault
 
 # Not all of them are UTF-8; some change what a terminal shows.
 ODD = (

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 from tests.fixtures.models import pictures
 from tests.fixtures.vectors import unit
 from tests.serving.live import files, make_version
+from udml import Searcher
 from udml.cli import main
 from udml.collection.overlay import Overlay, search_overlaid
 from udml.search.gallery import search_base
@@ -162,3 +163,23 @@ def test_a_similarity_is_never_above_one(seed: int) -> None:
     similarity, found = search_overlaid(index, overlay, vectors, 2)
     assert (np.sort(found, axis=1) == np.stack([ids, ids + 500], axis=1)).all()
     assert similarity.max() == 1
+
+
+def test_an_empty_collection_is_said(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Searcher, "neighbours", lambda self, vectors, *_: [[] for _ in vectors])
+    assert main(["search", "one.png", "--all"]) == 0
+    assert "the collection holds no other image" in capsys.readouterr().out
+    assert main(["search", "one.png"]) == 0
+    assert "nothing is as similar as 0." in capsys.readouterr().out
+
+
+def test_json_of_a_query_of_several_pictures(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["new/000.png", "new/001.png"]
+    assert main(["search", *asked, "--together", "--json", "-k", "3"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    answer = json.loads(line)
+    assert answer["threshold"] is None
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
+    assert answer["query"] == " + ".join(asked)

@@ -84,9 +84,10 @@ def _search(options: argparse.Namespace) -> None:
 
 def _print_hits(query: Path, hits: "Sequence[Hit]", threshold: float | None) -> None:
     print(printable(query))
-    if not hits:
-        below = f"nothing is as similar as {threshold:.4f} (--all shows the nearest)"
-        print(f"      no match: {'the collection holds no image' if threshold is None else below}")
+    if not hits and threshold is None:
+        print("      no match: the collection holds no other image")
+    elif not hits:
+        print(f"      no match: nothing is as similar as {threshold:.4f} (--all shows the nearest)")
     for rank, hit in enumerate(hits, 1):
         label = f"  [{printable(hit.label)}]" if hit.label else ""
         print(f"{rank:4}  {hit.similarity:.4f}  {printable(hit.source)}{label}")

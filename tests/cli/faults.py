@@ -50,7 +50,7 @@ def _settings(*steps: Step) -> Fault:
         return None
 
     def applies(command: Command) -> bool:
-        return command.settings or command.argv[0] == "retrain" or "register" in command.argv
+        return command.settings or "register" in command.argv
 
     return Fault(placed, refuses, ("params.yaml",), applies=applies)
 

@@ -74,7 +74,8 @@ def _refusals_said(host: str, port: int) -> Iterator[None]:
         yield
     except (OSError, OverflowError) as error:
         raise UdmlError(
-            f"cannot listen on {host} port {port}: {error}", "choose another with --host and --port"
+            f"cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}",
+            "choose another with --host and --port",
         ) from error
 
 

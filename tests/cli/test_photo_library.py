@@ -48,7 +48,8 @@ def test_a_library_from_import_to_search(
     (library / "2023" / "cut.jpg").write_bytes((library / folders[0] / PHOTOS[0]).read_bytes()[:700])
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    (workspace / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for file in ("params.yaml", "dvc.yaml"):
+        (workspace / file).write_text((ROOT / file).read_text())
     monkeypatch.chdir(workspace)
 
     assert main(["data", "import", str(library), "--layout", "plain"]) == 0

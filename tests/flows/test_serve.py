@@ -64,6 +64,7 @@ def test_a_server_that_is_away_is_waited_for_and_sigterm_ends_it_all_the_same(tm
     url, log = f"http://127.0.0.1:{port}/api", tmp_path / "serve.log"
     workspace = tmp_path / "workspace"
     shutil.copytree(ROOT / "flows", workspace / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", workspace)
 
     def wait_for(sentence: str, times: int = 1) -> None:
         while log.read_text().count(sentence) < times:

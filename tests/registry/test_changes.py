@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.pipeline import commit, run
 from tests.registry.workspace import make_sources
 from udml.cli import main
@@ -122,6 +123,7 @@ def test_one_that_is_running_is_named(
 ) -> None:
     monkeypatch.chdir(workspace)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (workspace / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     with hold(workspace / "models"):
         assert main(["retrain"]) == 1
     assert "another retraining is running: process" in capsys.readouterr().err

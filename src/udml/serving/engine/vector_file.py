@@ -9,7 +9,7 @@ from udml.errors import UdmlError, install_hint
 from udml.files import atomic_path, write_json
 from udml.model_card import ModelCard
 from udml.search.embedder import EmbeddedFiles
-from udml.text import source_name
+from udml.text import printable, source_name
 
 NUMPY_SUFFIX = ".npy"
 
@@ -41,12 +41,12 @@ def write_vectors(out: Path, embedded: EmbeddedFiles, card: ModelCard) -> str:
         with atomic_path(out) as temporary, temporary.open("wb") as file:
             np.save(file, embedded.vectors)
         write_json(beside, {"paths": names, "model": card.to_metadata()})
-        return f"wrote {count} to {out} (NumPy), and their paths to {beside}"
+        return f"wrote {count} to {printable(out)} (NumPy), and their paths to {printable(beside)}"
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     vectors = pa.FixedSizeListArray.from_arrays(embedded.vectors.ravel(), card.embedding_dim)
     table = pa.table({"path": names, "embedding": vectors}).replace_schema_metadata(card.to_metadata())
-    with atomic_path(out) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    return f"wrote {count} to {out} (Parquet)"
+    with atomic_path(out) as temporary, temporary.open("wb") as file:  # Arrow takes no name that is not UTF-8
+        pq.write_table(table, file, compression="zstd")
+    return f"wrote {count} to {printable(out)} (Parquet)"

@@ -87,6 +87,16 @@ def test_a_first_version_has_only_the_frozen_backbone_to_beat(
     assert not (RESULT / NEIGHBOURS_FILE).exists()
 
 
+def test_figures_of_an_older_version_are_told(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = shutil.copytree(made["good"], tmp_path / "old", symlinks=True)
+    metrics = read_json(workspace / paths.METRICS)
+    write_json(workspace / paths.METRICS, metrics | {"difference": metrics["difference"]["leave_one_out"]})
+    with pytest.raises(UdmlError, match="older version"):
+        judged(workspace, tmp_path / "models", monkeypatch)
+
+
 def test_a_model_is_no_worse_than_itself(
     made: dict[str, Path], models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,11 @@ def against_frozen(metrics: dict[str, Any], params: Retrain) -> Measured:
     protocol, metric = _ruler(metrics["trained"], params)
     kind = "whitened" if "whitened" in metrics else "frozen"
     trained, other = (metrics[name][protocol][metric] for name in ("trained", kind))
+    if protocol not in metrics["difference"]:
+        raise UdmlError(
+            f"{paths.METRICS} is of an older version: it lacks a difference under {protocol}",
+            "run `dvc repro evaluate`",
+        )
     difference = Estimate(*(metrics["difference"][protocol][metric + end] for end in ("", "_low", "_high")))
     return Measured(_BASELINES[kind], metric, trained, other, difference)
 

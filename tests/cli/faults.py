@@ -73,8 +73,11 @@ def _writing(command: Command) -> bool | None:
 
 
 def _writing_much(command: Command) -> bool | None:
-    """A disk without room for a page has some for a name, and a line in a file that is there."""
-    if command.argv[0] == "serve" or "champion" in command.argv or command.argv[0] == "export":
+    """A disk without room for a page has some for a name, and a line in a file that is there.
+
+    What was added to the champion can't be read without room: SQLite keeps a log beside it.
+    """
+    if command.argv[0] in ("serve", "search", "report", "export") or "champion" in command.argv:
         return None
     return None if command.writes else False
 

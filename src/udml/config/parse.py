@@ -26,11 +26,14 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     """
     if not path.exists():
         raise UdmlError(f"no {path} here ({path.resolve()})", "run udml from the top of the project")
+    return parse_params(_read(path), str(path))
+
+
+def _read(path: Path) -> Any:
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UdmlError(f"{path} is not YAML: {error}", "undo the last edit of it") from error
-    return parse_params(values, str(path))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UdmlError(f"{path} is not YAML in UTF-8: {error}", "undo the last edit of it") from error
 
 
 def parse_params(values: Any, origin: str = "params") -> Params:
@@ -47,7 +50,8 @@ def section_as_made(path: Path, section: type[Section], name: str) -> Section:
         UdmlError: as `load_params` does, of this section.
     """
     today = yaml.safe_load((files("udml") / "presets" / "laptop.yaml").read_text())[name]
-    then = yaml.safe_load(path.read_text()).get(name) or {}
+    whole = _read(path)
+    then = (whole.get(name) if isinstance(whole, dict) else None) or {}
     kept = {key: then.get(key, value) for key, value in today.items()}
     return parse_section(kept, section, str(path), name)
 

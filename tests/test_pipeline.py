@@ -43,7 +43,7 @@ def test_one_command_ends_with_the_table_the_report_and_a_search(finished: Path)
     command = line[line.index("udml") :].split()
     matches, nearest = (
         [one for one in run(finished, *command, *more).stdout.splitlines() if "kind-" in one]
-        for more in ([], ["--all"])
+        for more in (["--plain"], ["--plain", "--all"])
     )
     assert len(nearest) == 8
     assert matches == nearest[: len(matches)]

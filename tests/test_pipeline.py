@@ -147,7 +147,7 @@ def test_embed_and_report_of_a_folder(finished: Path, tmp_path: Path) -> None:
     (folder / "broken.jpg").write_bytes(b"no picture")
     done = run(finished, "udml", "embed", str(folder), "--out", str(tmp_path / "vectors.parquet"))
     assert "left out" in done.stderr
-    assert "not_an_image" in done.stderr
+    assert "not an image" in done.stderr
     vectors = pd.read_parquet(tmp_path / "vectors.parquet")
     assert len(vectors) == 4
     assert all(len(vector) == 16 for vector in vectors["embedding"])

@@ -36,12 +36,12 @@ from udml.search.build import build, write_index
 from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
 from udml.search.items import IndexedItem
 from udml.search.neighbourhood import (
-    COPY,
     DEPTH,
     NEIGHBOURS,
-    distinct,
     mix,
     mix_all,
+    mix_one,
+    nearest_distinct,
     neighbour_graph,
     refined_order,
     without_copies,
@@ -120,10 +120,8 @@ def _dosed_order(
     for row, query in enumerate(queries):
         top = order[row, :DEPTH]
         similarity = cosine[row, top]
-        near = top[:NEIGHBOURS]
-        kept = distinct((similarity[:NEIGHBOURS] <= COPY)[None], gallery[near][None])[0]
-        near = near[kept][:k]
-        expanded = mix(query[None], cosine[row, near][None], gallery[near][None])[0]
+        near = top[nearest_distinct(similarity[:NEIGHBOURS], gallery[top[:NEIGHBOURS]], k)]
+        expanded = mix_one(query, cosine[row, near], gallery[near])
         found[row, :DEPTH] = top[refined_order(similarity, mixed[top] @ expanded, -np.inf)]
     return found
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
 
-from flows.start import require_settings
-from udml.errors import UdmlError
+from flows.start import in_a_sentence, require_settings
 
 
 def main() -> None:
@@ -28,10 +27,8 @@ def main() -> None:
     from flows.schedule import make_schedule
     from flows.serving import serve_forever
 
-    try:
+    with in_a_sentence():
         schedule, due = make_schedule(options.cron, options.timezone)
-    except UdmlError as error:
-        sys.exit(f"udml: {error}")
     print(f"retraining at `{options.cron}`, {schedule.timezone}; next at {due:%Y-%m-%d %H:%M %z}", flush=True)
     serve_forever(schedule)
 

@@ -1,18 +1,27 @@
 """What is checked before Prefect is loaded, which takes seconds: what is wrong is said at once."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.text import printable_lines
 
 
-def require_settings() -> None:
-    """End this process with a sentence if `params.yaml` is missing or wrong."""
+@contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """End this process with a sentence if the block raises a `UdmlError`."""
     try:
-        load_params()
+        yield
     except UdmlError as error:
         sys.exit(f"udml: {printable_lines(str(error))}")
+
+
+def require_settings() -> None:
+    """End this process with a sentence if `params.yaml` is missing or wrong."""
+    with in_a_sentence():
+        load_params()
 
 
 def require_folder(usage: str) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from udml.config import Prepare
 from udml.data import decode_pool
-from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog, write_table
+from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog
 from udml.data.identity import image_id
 from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA
 from udml.data.prepare import prepare
@@ -25,6 +25,7 @@ from udml.data.shards import ShardWriter, read_bytes
 from udml.data.statistics import sharpness
 from udml.errors import UdmlError
 from udml.files import fingerprint
+from udml.parquet import write_table
 from udml.pixels import decode
 
 PARAMS = Prepare(

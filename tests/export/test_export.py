@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from udml.config import Export
-from udml.data.catalog import CATALOG_FILE, CATALOG_SCHEMA, write_table
+from udml.data.catalog import CATALOG_FILE, CATALOG_SCHEMA
 from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
 from udml.export import export as stage
@@ -25,6 +25,7 @@ from udml.learning.model.backbone import OFFLINE_BACKBONE, Backbone, create_back
 from udml.learning.model.frozen_norm import fold_frozen_norms
 from udml.learning.model.network import ModelSpec, save, with_heads
 from udml.model_card import read_model_card
+from udml.parquet import write_table
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets/images"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from udml.cli.common import walk_rules
+from udml.cli.common import given_path, walk_rules
 from udml.errors import UdmlError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def add_mixed_arguments(command: argparse.ArgumentParser) -> None:
         "--together", action="store_true", help="one answer: what is like all of the pictures together"
     )
     command.add_argument(
-        "--not", dest="unlike", nargs="+", action="extend", default=[], type=_path, metavar="PATH",
+        "--not", dest="unlike", nargs="+", action="extend", default=[], type=given_path, metavar="PATH",
         help="pictures to stay away from; there is one answer then, as with --together",
     )  # fmt: skip
     command.add_argument(
@@ -62,12 +62,6 @@ def embed_asked(
 def _described(like: list[Path], unlike: list[Path]) -> str:
     away = ", not " + ", ".join(map(str, unlike)) if unlike else ""
     return " + ".join(map(str, like)) + away
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("an empty name is neither a file nor a folder")
-    return Path(text)
 
 
 def _crop(text: str) -> "Crop":

@@ -6,7 +6,6 @@ that was added goes by those of the index first, then by added ones of lower id,
 additions does not matter. That is found out when a search comes across it, and kept in memory.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from PIL import Image
 from udml.collection.collection import Collection
 from udml.collection.overlay import Overlay, search_index
 from udml.data.details import SIDE_PX
-from udml.data.duplicates import THUMBNAIL_PX, find_groups
+from udml.data.duplicates import digest_of_pixels, duplicate_thumbnail, find_groups
 from udml.errors import UdmlError
 from udml.pixels import decode
 from udml.search.items import IndexedItem
@@ -113,16 +112,14 @@ def _comparison(original: Callable[[int], bytes]) -> Callable[[int, int], bool]:
     @lru_cache(_LOOKS_KEPT)
     def look(image_id: int) -> _Look:
         pixels = decode(original(image_id), SIDE_PX).pixels
-        small = Image.fromarray(pixels).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
-        digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()
-        return _Look(digest, np.asarray(small), pixels)
+        return _Look(digest_of_pixels(pixels), duplicate_thumbnail(Image.fromarray(pixels)), pixels)
 
     @lru_cache(_PAIRS_KEPT)
     def compared(left: int, right: int) -> bool:
         looks = look(left), look(right)
         groups = find_groups(
             np.arange(2),
-            np.array([one.digest for one in looks], "V32"),
+            np.array([one.digest for one in looks], "V16"),
             np.stack([one.thumbnail for one in looks]),
             _MAX_BITS,
             _MIN_CORRELATION,

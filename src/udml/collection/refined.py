@@ -9,7 +9,7 @@ import numpy as np
 
 from udml.collection.overlay import Overlay, search_overlaid
 from udml.search.gallery import GalleryIndex, positions_of
-from udml.search.neighbourhood import COPY, DEPTH, NEIGHBOURS, distinct, mix, refined_order
+from udml.search.neighbourhood import DEPTH, NEIGHBOURS, mix_one, nearest_distinct, refined_order
 
 
 def search_refined(
@@ -44,13 +44,10 @@ def _order(
     ids: np.ndarray,
     lowest: float,
 ) -> np.ndarray:
-    near = slice(None, NEIGHBOURS)
-    nearest = _rows_of(index, overlay, ids[near], mixed=False)
-    kept = distinct((similarity[near] <= COPY)[None], nearest[None])[0]
-    first = nearest[kept][: index.info.mixed_neighbours]
-    weights = similarity[near][kept][: index.info.mixed_neighbours]
-    score = _rows_of(index, overlay, ids, mixed=True) @ mix(query[None], weights[None], first[None])[0]
-    return refined_order(similarity, score, lowest)
+    nearest = _rows_of(index, overlay, ids[:NEIGHBOURS], mixed=False)
+    kept = nearest_distinct(similarity[:NEIGHBOURS], nearest, index.info.mixed_neighbours)
+    expanded = mix_one(query, similarity[kept], nearest[kept])
+    return refined_order(similarity, _rows_of(index, overlay, ids, mixed=True) @ expanded, lowest)
 
 
 def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray) -> np.ndarray:
@@ -62,9 +59,9 @@ def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray
     mixed = np.empty_like(vectors)
     for row, vector in enumerate(vectors):
         plain = _rows_of(index, overlay, ids[row], mixed=False)
-        kept = np.flatnonzero(distinct((similarity[row] <= COPY)[None], plain[None])[0])[:k]
+        kept = nearest_distinct(similarity[row], plain, k)
         nearest = _rows_of(index, overlay, ids[row, kept], mixed=True)
-        mixed[row] = mix(vector[None], similarity[row, kept][None], nearest[None])[0]
+        mixed[row] = mix_one(vector, similarity[row, kept], nearest)
     return mixed
 
 

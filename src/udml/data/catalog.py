@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from udml.errors import UdmlError
-from udml.files import atomic_path
 
 CATALOG_FILE = "catalog.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
@@ -55,13 +54,6 @@ QUARANTINE_SCHEMA = pa.schema(
         pa.field("label", pa.string(), nullable=True),
     ]
 )
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file atomically."""
-    # Arrow takes no name that is not UTF-8
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
 
 
 def read_catalog(prepared: Path, columns: list[str] | None = None) -> pd.DataFrame:

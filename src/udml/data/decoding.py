@@ -19,6 +19,7 @@ from udml.data.duplicates import duplicate_thumbnail
 from udml.data.shards import read_bytes
 from udml.data.statistics import sharpness
 from udml.files import atomic_path
+from udml.parquet import write_table
 from udml.pixels import Decoded, Undecodable, decode
 
 ROW_SCHEMA = pa.schema(
@@ -94,8 +95,7 @@ def decode_shard(task: ShardTask, count_one: Callable[[], object]) -> None:
             data = read_bytes(task.data_root, task.shard, offset, size)
             rows.append({"image_id": image_id, **_decode_one(data, task, pixels, thumbnails)})
             count_one()
-    with atomic_path(task.rows) as path:
-        pq.write_table(pa.Table.from_pylist(rows, ROW_SCHEMA), path, compression="zstd")
+    write_table(task.rows, pa.Table.from_pylist(rows, ROW_SCHEMA))
 
 
 def _decode_one(data: bytes, task: ShardTask, pixels: BinaryIO, thumbnails: BinaryIO) -> dict[str, Any]:

@@ -8,6 +8,7 @@ rotated and heavily cropped copies are not found.
 Shapes: n images; thumbnails are RGB, 32 x 32 px, whatever the image's shape; hashes are uint64.
 """
 
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -32,6 +33,13 @@ _CHUNK = 1 << 11  # rows or pairs at a time: tens of MiB
 def duplicate_thumbnail(picture: Image.Image) -> np.ndarray:
     """What `find_groups` compares of an RGB picture: uint8 [32, 32, 3]."""
     return np.asarray(picture.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX))
+
+
+def digest_of_pixels(pixels: np.ndarray) -> bytes:
+    """Sixteen bytes that are equal for images, uint8 [h, w, 3], of equal shape and pixels."""
+    digest = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
 
 
 def find_groups(

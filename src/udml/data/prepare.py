@@ -27,7 +27,6 @@ from udml.data.catalog import (
     SUMMARY_FILE,
     open_store,
     store_file,
-    write_table,
 )
 from udml.data.decode_pool import decode_shards
 from udml.data.decoding import ShardTask
@@ -36,6 +35,7 @@ from udml.data.importing.manifest import read_manifest
 from udml.data.splits import assign_splits
 from udml.errors import UdmlError
 from udml.files import fingerprint, replace_directory, scratch_directory, write_json
+from udml.parquet import write_table
 from udml.pixels import Reason
 
 CODE_VERSION = 3  # raise it when the same input and params would give other output or scratch files

@@ -49,21 +49,15 @@ def write_metrics(path: Path, evaluation: Evaluation) -> None:
         for name in evaluation.differences[main]
         if baseline[name].value > 0
     }
-    models = {name: _numbers(model) for name, model in models_of(evaluation).items()}
+    models = {name: _numbers(model) for name, model in evaluation.models.items()}
     write_json(path, models | {"difference": differences, "ratio": ratio})
-
-
-def models_of(evaluation: Evaluation) -> dict[str, ModelEvaluation]:
-    """The models by name, the one that ships first."""
-    whitened = {"whitened": evaluation.whitened} if evaluation.whitened else {}
-    return {"trained": evaluation.trained, **whitened, "frozen": evaluation.frozen}
 
 
 def write_protocols(path: Path, evaluation: Evaluation) -> None:
     """Write how the numbers of metrics.json were measured: model -> protocol -> one line."""
     words = {
         kind: {name: _words(model)[name] for name in _estimates(model)}
-        for kind, model in models_of(evaluation).items()
+        for kind, model in evaluation.models.items()
     }
     write_json(path, words)
 
@@ -102,7 +96,7 @@ def write_plots(directory: Path, evaluation: Evaluation) -> None:
     Without labels the first has its header only.
     """
     main = main_protocol(evaluation)
-    found = {name: _estimates(model)[main] for name, model in reversed(models_of(evaluation).items())}
+    found = {name: _estimates(model)[main] for name, model in reversed(evaluation.models.items())}
     recalls = [name for name in found["trained"] if name.startswith(_RECALL)]
     rows = [(name.removeprefix(_RECALL), *(one[name].value for one in found.values())) for name in recalls]
     _write_csv(directory / RECALL_PLOT, ("k", *found), rows)
@@ -111,7 +105,7 @@ def write_plots(directory: Path, evaluation: Evaluation) -> None:
 
 
 def _long_rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
-    for kind, model in reversed(models_of(evaluation).items()):
+    for kind, model in reversed(evaluation.models.items()):
         words = _words(model)
         for protocol, found in _estimates(model).items():
             for name, one in found.items():
@@ -129,7 +123,7 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
 def summary_table(evaluation: Evaluation) -> str:
     """The result as text: every model and way of searching, with 95 % intervals, and how."""
     main = main_protocol(evaluation)
-    models = {_COLUMNS[name]: _estimates(one) for name, one in reversed(models_of(evaluation).items())}
+    models = {_COLUMNS[name]: _estimates(one) for name, one in reversed(evaluation.models.items())}
     shown = [
         (protocol, name)
         for protocol in dict.fromkeys((main, "clustering", "label_free"))

@@ -17,13 +17,13 @@ import numpy as np
 
 from udml.evaluation.metrics import Refine
 from udml.search.neighbourhood import (
-    COPY,
     DEPTH,
     NEIGHBOURS,
     ROUNDS,
-    distinct,
     mix,
     mix_all,
+    mix_one,
+    nearest_distinct,
     neighbour_graph,
     pinned_places,
     whom_to_mix,
@@ -40,6 +40,7 @@ class Neighbourhoods:
         positions, similarity: int32 and float32 [m, n], the graph as found, copies among it.
         nearest, weights: int32 and float32 [m, k], whom each image is mixed with.
         rounds: the gallery, and the mixtures of each round, float16 [m, d].
+        counted_by: for each image those that are mixed with it, int64 each.
         because: why k, a sentence.
     """
 
@@ -49,6 +50,7 @@ class Neighbourhoods:
     nearest: np.ndarray
     weights: np.ndarray
     rounds: Sequence[np.ndarray]
+    counted_by: Sequence[np.ndarray]
     because: str
 
     @property
@@ -68,7 +70,8 @@ def know_neighbourhoods(gallery: np.ndarray) -> Neighbourhoods:
         mixed = np.empty(gallery.shape, np.float16)
         mix_all(rounds[-1], near, weights, mixed)
         rounds.append(mixed)
-    return Neighbourhoods(gallery, positions, similarity, near, weights, rounds, because)
+    counted_by = _counted_by(near, len(gallery))
+    return Neighbourhoods(gallery, positions, similarity, near, weights, rounds, counted_by, because)
 
 
 def refine_with(known: Neighbourhoods) -> Refine:
@@ -78,7 +81,6 @@ def refine_with(known: Neighbourhoods) -> Refine:
     by how similar their mixtures are to the query's, then everything else by plain similarity. Whoever is
     missing for a query counts in no mixture; its own value means nothing.
     """
-    counted_by = _counted_by(known.nearest, len(known.gallery))
 
     def refine(query: np.ndarray, similarity: np.ndarray, missing: np.ndarray) -> np.ndarray:
         ranked = similarity.astype(np.float64)
@@ -86,11 +88,9 @@ def refine_with(known: Neighbourhoods) -> Refine:
         found = _best(ranked, DEPTH)
         plain = ranked[found]
         near = found[:NEIGHBOURS]
-        kept = distinct((ranked[near] <= COPY)[None], known.gallery[near][None])[0]
-        near = near[kept][: known.count]
-        weights = similarity[near][None].astype(np.float32)
-        expanded = mix(query[None], weights, known.gallery[near][None])[0]
-        score = _mixtures_without(known, counted_by, missing, found) @ expanded
+        near = near[nearest_distinct(plain[:NEIGHBOURS], known.gallery[near], known.count)]
+        expanded = mix_one(query, similarity[near], known.gallery[near])
+        score = _mixtures_without(known, missing, found) @ expanded
         pinned = np.arange(len(found)) < pinned_places(plain)
         ranked[found] = np.where(pinned, 4 + plain, 2 + score)  # similarities end at 1, scores too
         return ranked
@@ -122,15 +122,13 @@ def _counted_by(nearest: np.ndarray, count: int) -> list[np.ndarray]:
     return np.split(rows[order], ends[:-1])
 
 
-def _mixtures_without(
-    known: Neighbourhoods, counted_by: list[np.ndarray], missing: np.ndarray, of: np.ndarray
-) -> np.ndarray:
+def _mixtures_without(known: Neighbourhoods, missing: np.ndarray, of: np.ndarray) -> np.ndarray:
     """The mixtures of some images, float32 [n, d], as they are in a gallery that lacks the missing ones.
 
     Changed are, in the first round, those who counted a missing image; in each later one also those who
     count one that has changed. Of these only they are made anew that the images asked for depend on.
     """
-    counting = _counting(counted_by, missing)
+    counting = _counting(known.counted_by, missing)
     lists = counting, *_nearest_without(known, missing, counting)
     needed = [of]
     for _ in range(ROUNDS - 1):
@@ -143,11 +141,11 @@ def _mixtures_without(
         near, weights = _lists_of(known, lists, made)
         mixed = mix(_patched(before, anew, made), weights, _patched(before, anew, np.maximum(near, 0)))
         anew = made, mixed.astype(np.float16)
-        changed = np.union1d(changed, _counting(counted_by, changed))
+        changed = np.union1d(changed, _counting(known.counted_by, changed))
     return _patched(known.rounds[-1], anew, of)
 
 
-def _counting(counted_by: list[np.ndarray], images: np.ndarray) -> np.ndarray:
+def _counting(counted_by: Sequence[np.ndarray], images: np.ndarray) -> np.ndarray:
     """Everybody who is mixed with one of these images, ascending."""
     return np.unique(np.concatenate([np.empty(0, np.int64), *(counted_by[image] for image in images)]))
 

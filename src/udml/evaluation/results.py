@@ -20,6 +20,8 @@ QUERY_GALLERY_DUPLICATES = "query_gallery_duplicates"
 # The same queries and galleries as the first and third, searched by neighbourhoods.
 LEAVE_ONE_OUT_REFINED = "leave_one_out_neighbourhoods"
 QUERY_GALLERY_REFINED = "query_gallery_neighbourhoods"
+# What the trained model has to beat, in words, by its name among the models.
+BASELINES = {"frozen": "the frozen backbone", "whitened": "the frozen backbone, whitened,"}
 REFINEMENT = "refinement"  # of the trained model: by neighbourhoods, less by similarity alone
 
 
@@ -104,9 +106,20 @@ class Evaluation:
     differences: Mapping[str, Mapping[str, Estimate]]
 
     @property
+    def models(self) -> dict[str, ModelEvaluation]:
+        """The models by name, the one that ships first: "trained", "whitened" if there is one, "frozen"."""
+        whitened = {"whitened": self.whitened} if self.whitened else {}
+        return {"trained": self.trained, **whitened, "frozen": self.frozen}
+
+    @property
+    def baseline_name(self) -> str:
+        """Which of `models` the trained one has to beat."""
+        return "whitened" if self.whitened else "frozen"
+
+    @property
     def baseline(self) -> ModelEvaluation:
         """What the trained model has to beat: the frozen backbone, whitened if it was."""
-        return self.whitened or self.frozen
+        return self.models[self.baseline_name]
 
     @property
     def labelled(self) -> bool:

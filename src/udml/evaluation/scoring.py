@@ -15,7 +15,7 @@ from udml.evaluation.agreement import clustering_scores
 from udml.evaluation.intervals import Estimate, bootstrap, paired_bootstrap
 from udml.evaluation.labelfree import augmentation_ranks, effective_rank, hubness, spread
 from udml.evaluation.metrics import Embedded, require_sound, score_queries
-from udml.evaluation.neighbourhoods import know_neighbourhoods, refine_with
+from udml.evaluation.neighbourhoods import Neighbourhoods, know_neighbourhoods, refine_with
 from udml.evaluation.protocols import EvaluationSet, Protocol, protocols_of
 from udml.evaluation.results import (
     LEAVE_ONE_OUT,
@@ -87,9 +87,11 @@ def compare_models(
             f"{len(test.rows)} test images are too few to search among", "raise prepare.test_share"
         )
     protocols = protocols_of(test, refined)
-    trained, frozen, *more = (_evaluate_model(test, shown, model, protocols, params) for model in models)
-    if refined:
-        trained = replace(trained, neighbourhoods=know_neighbourhoods(trained.embeddings))
+    for model in models:
+        require_sound(model.images, f"the embeddings of the {model.card.kind} model")
+    known = know_neighbourhoods(models[0].images) if refined else None
+    trained = _evaluate_model(test, shown, models[0], protocols, params, known)
+    frozen, *more = (_evaluate_model(test, shown, model, protocols, params) for model in models[1:])
     differences = _differences(trained, more[0] if more else frozen, params)
     labels = test.rows, test.labels, test.class_names
     return Evaluation(*labels, trained, frozen, more[0] if more else None, differences)
@@ -101,14 +103,15 @@ def _evaluate_model(
     model: ModelVectors,
     protocols: list[Protocol],
     params: config.Evaluate,
+    known: Neighbourhoods | None = None,
 ) -> ModelEvaluation:
-    require_sound(model.images, f"the embeddings of the {model.card.kind} model")
+    """Score one model; `known` are the neighbourhoods of all its images, where they are known already."""
     origin = f"data {test.data_version}; model {model.card.model_version}; {model.card.input_px} px"
     neighbours, similarities = nearest(model.images, NEIGHBOURS)
     found_again = 1 / _view_ranks(test.groups, shown, model)
     gallery = len(_first_of_groups(test.groups))
     labelled = np.flatnonzero(test.labels >= 0)
-    scores = _all_scores(test, model.images, protocols, origin, params)
+    scores = _all_scores(test, model.images, protocols, origin, params, known)
     return ModelEvaluation(
         card=model.card,
         embeddings=model.images,
@@ -127,6 +130,7 @@ def _evaluate_model(
         found_again=found_again,
         neighbours=test.rows[neighbours],
         similarities=similarities,
+        neighbourhoods=known,
     )
 
 
@@ -136,6 +140,7 @@ def _all_scores(
     protocols: list[Protocol],
     origin: str,
     params: config.Evaluate,
+    known: Neighbourhoods | None,
 ) -> dict[str, Scores]:
     """Scores by protocol; a protocol under which no query has anything to find is left out."""
     without_copies = len(_first_of_groups(test.groups)) == len(test.groups)
@@ -147,7 +152,7 @@ def _all_scores(
         if twin in scores and without_copies:  # the same numbers; a large test set takes minutes
             found = scores[twin]
         else:
-            found = _scores(test, embeddings, protocol, params)
+            found = _scores(test, embeddings, protocol, params, known)
         if len(found.query):
             left_out = f", {found.without_match:,} without a match left out" if found.without_match else ""
             how = f"; {found.protocol}" if protocol.refined else ""
@@ -156,14 +161,21 @@ def _all_scores(
 
 
 def _scores(
-    test: EvaluationSet, embeddings: np.ndarray, protocol: Protocol, params: config.Evaluate
+    test: EvaluationSet,
+    embeddings: np.ndarray,
+    protocol: Protocol,
+    params: config.Evaluate,
+    known: Neighbourhoods | None,
 ) -> Scores:
     def part(positions: np.ndarray) -> Embedded:
         return Embedded(embeddings[positions], test.labels[positions], test.groups[positions])
 
     place = np.full(len(test.rows), -1, np.int64)
     place[protocol.gallery] = np.arange(len(protocol.gallery))
-    known = know_neighbourhoods(embeddings[protocol.gallery]) if protocol.refined else None
+    if not protocol.refined:
+        known = None
+    elif known is None or len(protocol.gallery) < len(embeddings):
+        known = know_neighbourhoods(embeddings[protocol.gallery])
     found = score_queries(
         part(protocol.queries),
         part(protocol.gallery),

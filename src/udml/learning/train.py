@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from udml.config import Train
-from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog, write_table
+from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
 from udml.learning import selection
@@ -31,6 +31,7 @@ from udml.learning.model.weights import weights_sha256
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view, write_fixed_views
 from udml.machine import keep_freed_memory
+from udml.parquet import write_table
 
 ROUNDS_FILE = "rounds.json"
 CLUSTERS_FILE = "clusters.parquet"

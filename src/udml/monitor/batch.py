@@ -7,7 +7,6 @@ rule does not find. Shots that differ more count as independent: a batch from on
 more often than the stated rate.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from udml.config import Prepare
-from udml.data.duplicates import duplicate_thumbnail, find_groups
+from udml.data.duplicates import digest_of_pixels, duplicate_thumbnail, find_groups
 from udml.data.statistics import STATISTICS, image_statistics
 from udml.errors import UdmlError
 from udml.pixels import Decoded, read_image
@@ -111,15 +110,8 @@ def _note(image: Decoded) -> _Noted:
     return _Noted(
         image_statistics(image.pixels, image.width, image.height),
         duplicate_thumbnail(Image.fromarray(image.pixels)),
-        _digest(image.pixels),
+        digest_of_pixels(image.pixels),
     )
-
-
-def _digest(pixels: np.ndarray) -> bytes:
-    """Sixteen bytes that are equal for images, uint8 [h, w, 3], of equal shape and pixels."""
-    digest = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.digest()
 
 
 def _one_of_each_group(embedded: EmbeddedFiles, params: Prepare) -> np.ndarray:

@@ -19,7 +19,13 @@ from udml.data.catalog import open_store
 from udml.errors import UdmlError
 from udml.evaluation.evaluate import compare_with
 from udml.evaluation.intervals import Estimate
-from udml.evaluation.results import LEAVE_ONE_OUT, LEAVE_ONE_OUT_REFINED, Evaluation, ModelEvaluation
+from udml.evaluation.results import (
+    BASELINES,
+    LEAVE_ONE_OUT,
+    LEAVE_ONE_OUT_REFINED,
+    Evaluation,
+    ModelEvaluation,
+)
 from udml.files import SCRATCH, atomic_directory, read_json, write_json
 from udml.learning.selection import judge
 from udml.registry import store
@@ -33,7 +39,6 @@ DECISION_FILE = "decision.json"
 NEIGHBOURS_FILE = "changed-neighbours.jpg"
 _LABEL_FREE = "label_free"
 _EFFECTIVE_RANK = "effective_rank"
-_BASELINES = {"frozen": "the frozen backbone", "whitened": "the frozen backbone, whitened,"}
 _SHOWN_QUERIES = 8
 _SHOWN_NEIGHBOURS = 6
 _SIDE_PX, _GAP_PX = 80, 6
@@ -137,7 +142,7 @@ def against_frozen(metrics: dict[str, Any], params: Retrain) -> Measured:
             "run `dvc repro evaluate`",
         )
     difference = Estimate(*(metrics["difference"][protocol][metric + end] for end in ("", "_low", "_high")))
-    return Measured(_BASELINES[kind], metric, trained, other, difference)
+    return Measured(BASELINES[kind], metric, trained, other, difference)
 
 
 def against_champion(evaluation: Evaluation, name: str, params: Retrain) -> Measured:

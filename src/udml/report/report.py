@@ -16,7 +16,7 @@ from udml.data.catalog import ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.evaluation.files import summary_table
 from udml.evaluation.neighbourhoods import refined_neighbours
-from udml.evaluation.results import LEAVE_ONE_OUT, Evaluation
+from udml.evaluation.results import BASELINES, LEAVE_ONE_OUT, Evaluation
 from udml.files import atomic_directory, read_json
 from udml.learning.views.strong import strong_view
 from udml.model_card import ModelCard
@@ -119,17 +119,14 @@ def _page(evaluation: Evaluation, catalog: pd.DataFrame, card: ModelCard, sectio
     best = main_measure(evaluation)
     train_images = int((catalog["split"] == "train").sum())
     kicker = f"Model {card.model_version}, {card.backbone}; {len(evaluation.rows):,} test images"
+    headline = headline_html(train_images, best, evaluation.labelled, BASELINES[evaluation.baseline_name])
     header = (
         f'<p class="kicker">{escape(kicker)}</p>'
-        f"<h1>{headline_html(train_images, best, evaluation.labelled, _baseline(evaluation))}</h1>"
+        f"<h1>{headline}</h1>"
         f'<p class="lead">{escape(change_sentence(best))}</p>'
         f'<p class="protocol">Protocol: {escape(main_protocol(evaluation))}</p>'
     )
     return page(f"Report of model {card.model_version}", header, sections, "Made by udml.")
-
-
-def _baseline(evaluation: Evaluation) -> str:
-    return "the frozen backbone, whitened," if evaluation.whitened else "the frozen backbone"
 
 
 def _queries(

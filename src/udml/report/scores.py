@@ -97,17 +97,12 @@ def main_protocol(evaluation: Evaluation) -> str:
     return next(iter(scores.values())).protocol if scores else evaluation.trained.label_free_protocol
 
 
-def baseline_name(evaluation: Evaluation) -> str:
-    """What the trained model is set beside, in one word."""
-    return "whitened" if evaluation.whitened else "frozen"
-
-
 def scores_section(evaluation: Evaluation) -> Section:
     """One table per protocol that needs labels, then the clustering measures."""
     parts = [ladder_table(evaluation)] if LEAVE_ONE_OUT in evaluation.trained.scores else []
     for name, scores in evaluation.trained.scores.items():
         title = _PROTOCOL_TITLES.get(name, name.replace("_", " "))
-        table = measures_table(_scored(evaluation, name), scores.protocol, title, baseline_name(evaluation))
+        table = measures_table(_scored(evaluation, name), scores.protocol, title, evaluation.baseline_name)
         table += _protocol(scores.protocol)
         if scores.without_match:
             left_out = counted(scores.without_match, "query", "queries")
@@ -119,7 +114,7 @@ def scores_section(evaluation: Evaluation) -> Section:
     if evaluation.trained.clustering:
         protocol = evaluation.trained.clustering_protocol
         table = measures_table(
-            _clustered(evaluation), protocol, "Clusters against classes", baseline_name(evaluation)
+            _clustered(evaluation), protocol, "Clusters against classes", evaluation.baseline_name
         )
         parts.append(f"<h3>Clusters against classes</h3>{table}{_protocol(protocol)}")
     intro = (
@@ -133,7 +128,7 @@ def label_free_section(evaluation: Evaluation) -> Section:
     """What can be said without a single label."""
     protocol = evaluation.trained.label_free_protocol
     table = measures_table(
-        _label_free(evaluation), protocol, "Measures without labels", baseline_name(evaluation)
+        _label_free(evaluation), protocol, "Measures without labels", evaluation.baseline_name
     )
     intro = "These need no labels, so they exist for any data. Small numbers are 95 % intervals."
     return Section(

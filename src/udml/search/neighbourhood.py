@@ -210,6 +210,26 @@ def mix(vectors: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> 
     return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
 
 
+def nearest_distinct(similarity: np.ndarray, vectors: np.ndarray, k: int) -> np.ndarray:
+    """Whom a query is mixed with: the k nearest of its candidates that are no copies, of it or of each other.
+
+    Args:
+        similarity: float [c], to the query, best first.
+        vectors: float32 [c, d], of the candidates.
+        k: at most so many.
+
+    Returns:
+        int64 [at most k], places among the candidates, ascending.
+    """
+    return np.flatnonzero(distinct((similarity <= COPY)[None], vectors[None])[0])[:k]
+
+
+def mix_one(vector: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """One vector, float32 [d], mixed with its neighbours, float32 [k, d]; see `mix`."""
+    mixed: np.ndarray = mix(vector[None], similarity[None], neighbours[None])[0]
+    return mixed
+
+
 def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: np.ndarray) -> None:
     """Write every image's mixture with its neighbours' to `out`: one round.
 

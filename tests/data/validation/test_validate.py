@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 
 from udml.config import Validate
-from udml.data.catalog import CATALOG_SCHEMA, QUARANTINE_SCHEMA, store_file, write_table
+from udml.data.catalog import CATALOG_SCHEMA, QUARANTINE_SCHEMA, store_file
 from udml.data.validation.data_docs import readable_offline
 from udml.data.validation.rules import catalog_rules
 from udml.data.validation.validate import validate
 from udml.errors import UdmlError
 from udml.files import write_json
+from udml.parquet import write_table
 
 PARAMS = Validate(
     min_train_images=20,

@@ -8,16 +8,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.serving.http.browser import complaints, look, requested
+from tests.serving.http.browser import CHROMIUM, DRIVER, complaints, look, requested
 from udml import Searcher
 from udml.serving.http.app import create_app
 from udml.serving.service.settings import Settings
 
+IN_A_BROWSER = [
+    pytest.mark.usefixtures("pictures"),
+    pytest.mark.skipif(
+        not (CHROMIUM.exists() and DRIVER.exists()),
+        reason=f"no {CHROMIUM} and {DRIVER}: apt-get install -y chromium chromium-driver",
+    ),
+]
 DESKTOP, PHONE = (1280, 860), (390, 844)
 
 

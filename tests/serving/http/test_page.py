@@ -16,16 +16,10 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.serving.http.browser import CHROMIUM, DRIVER, complaints, look, screenshot
-from tests.serving.http.page import DESKTOP, PHONE, Page, name_of, opened, services
+from tests.serving.http.browser import complaints, look, screenshot
+from tests.serving.http.page import DESKTOP, IN_A_BROWSER, PHONE, Page, name_of, opened, services
 
-pytestmark = [
-    pytest.mark.usefixtures("pictures"),
-    pytest.mark.skipif(
-        not (CHROMIUM.exists() and DRIVER.exists()),
-        reason=f"no {CHROMIUM} and {DRIVER}: apt-get install -y chromium chromium-driver",
-    ),
-]
+pytestmark = IN_A_BROWSER
 _PASTE_OR_DROP = """
 const bytes = Uint8Array.from(atob(arguments[1]), (letter) => letter.charCodeAt(0));
 const transfer = new DataTransfer();

@@ -19,47 +19,24 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.serving.http.browser import CHROMIUM, DRIVER, look, screenshot
-from tests.serving.http.page import DESKTOP, PHONE, name_of, opened, services
+from tests.serving.http.browser import look, screenshot
+from tests.serving.http.conftest import vector
+from tests.serving.http.page import DESKTOP, IN_A_BROWSER, PHONE, name_of, opened, services
 
-pytestmark = [
-    pytest.mark.usefixtures("pictures"),
-    pytest.mark.skipif(
-        not (CHROMIUM.exists() and DRIVER.exists()),
-        reason=f"no {CHROMIUM} and {DRIVER}: apt-get install -y chromium chromium-driver",
-    ),
-]
-COPIES = {BASE[2][0]: BASE[1][0], BASE[9][0]: BASE[1][0]}
+pytestmark = IN_A_BROWSER
 QUERY = NEW[3]
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    root = tmp_path_factory.mktemp("asking")
-    make_version(root, BASE, mixed=True, copy_of=COPIES)
-    return root
-
-
-@pytest.fixture(scope="module")
-def url(registry):
-    with services(registry) as start:
+def url(mixed_registry):
+    with services(mixed_registry) as start:
         yield start(open_writes=True)
-
-
-@pytest.fixture(scope="module")
-def searcher(registry):
-    with Searcher.open(registry / "models/champion", registry / "data", 1) as opened_one:
-        yield opened_one
 
 
 @pytest.fixture
 def page(driver, url):
     with opened(driver, url) as shown:
         yield shown
-
-
-def vector(searcher, file, crop=None):
-    return searcher.embed_images([searcher.decode(file[1], crop=crop)])[0]
 
 
 def expected(searcher, query, leave_out=()):
@@ -324,7 +301,7 @@ def test_an_empty_collection_says_so(driver, tmp_path):
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_header_takes_one_row_and_nothing_sticks_out(page, size, registry):
+def test_the_header_takes_one_row_and_nothing_sticks_out(page, size, mixed_registry):
     look(page.driver, *size)
     page.search("mine.png", NEW[1][1])
     act(page, BASE[5], "more")

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.live import make_version, png
+from tests.serving.http.conftest import vector
+from tests.serving.live import png
 from tests.serving.small_service import BASE, NEW, client, problem
-from udml import Searcher
 from udml.cropping import Crop
 from udml.data.identity import image_id
 from udml.search.mixed_query import mixed_query
-
-COPIES = {BASE[2][0]: BASE[1][0], BASE[9][0]: BASE[1][0]}  # said to be, so that they are far apart
 
 
 def key(file):
@@ -21,26 +19,9 @@ def key(file):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    made = tmp_path_factory.mktemp("mixed")
-    make_version(made, BASE, mixed=True, copy_of=COPIES)
-    return made
-
-
-@pytest.fixture(scope="module")
-def http(root):
-    with client(root, open_writes=True) as opened:
+def http(mixed_registry):
+    with client(mixed_registry, open_writes=True) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def searcher(root):
-    with Searcher.open(root / "models/champion", root / "data", 1) as opened:
-        yield opened
-
-
-def vector(searcher, file, crop=None):
-    return searcher.embed_images([searcher.decode(file[1], crop=crop)])[0]
 
 
 def found(answer):
@@ -198,8 +179,8 @@ def test_near_duplicates_come_as_one(http):
     assert len(one["neighbours"][0]["copies"]) == 1
 
 
-def test_what_was_removed_is_no_copy_and_cannot_be_asked_with(root):
-    with client(root, open_writes=True) as http:
+def test_what_was_removed_is_no_copy_and_cannot_be_asked_with(mixed_registry):
+    with client(mixed_registry, open_writes=True) as http:
         assert http.delete("/v1/items", params={"id": key(BASE[2])}).status_code == 200
         try:
             cards = http.post("/v1/search?k=200&collapse=true", content=BASE[9][1])
@@ -230,10 +211,10 @@ def test_some_of_the_collection_is_shown(http, registry):
         assert emptied.get("/v1/items").json()["items"] == []
 
 
-def test_limits_hold_for_every_picture_of_a_query(root):
+def test_limits_hold_for_every_picture_of_a_query(mixed_registry):
     large = png(np.zeros((101, 100, 3), np.uint8))
     strip = png(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
-    with client(root, max_pixels=10_000, max_upload_bytes=8_000) as http:
+    with client(mixed_registry, max_pixels=10_000, max_upload_bytes=8_000) as http:
         for part in ("image", "unlike"):
             sent = [("image", NEW[0][1]), (part, large)]
             problem(http.post("/v1/search", files=sent), 413, "too_large")
@@ -241,7 +222,7 @@ def test_limits_hold_for_every_picture_of_a_query(root):
         problem(http.post("/v1/search?crop=0,0,1,0.01", content=strip), 422, "too_elongated")
         many = [("image", NEW[0][1] + bytes(2000))] * 5
         problem(http.post("/v1/search", files=many), 413, "upload_too_large")
-    with client(root, deadline_seconds=1e-9) as http:
+    with client(mixed_registry, deadline_seconds=1e-9) as http:
         problem(http.post("/v1/search", params={"id": [key(BASE[0]), key(BASE[1])]}), 503, "deadline")
 
 

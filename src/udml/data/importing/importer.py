@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from udml.data.catalog import write_table
 from udml.data.identity import image_id
 from udml.data.importing.layouts import Item, Layout, read_layout
 from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, ImportSummary, summarise
@@ -26,6 +25,7 @@ from udml.data.importing.tracking import BEHIND_A_LINK, track
 from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
 from udml.files import fingerprint, replace_directory, scratch_beside, sync
+from udml.parquet import write_table
 from udml.pixels import Reason
 from udml.progress import progress
 from udml.text import printable

@@ -43,10 +43,10 @@ def write_vectors(out: Path, embedded: EmbeddedFiles, card: ModelCard) -> str:
         write_json(beside, {"paths": names, "model": card.to_metadata()})
         return f"wrote {count} to {printable(out)} (NumPy), and their paths to {printable(beside)}"
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from udml.parquet import write_table
 
     vectors = pa.FixedSizeListArray.from_arrays(embedded.vectors.ravel(), card.embedding_dim)
     table = pa.table({"path": names, "embedding": vectors}).replace_schema_metadata(card.to_metadata())
-    with atomic_path(out) as temporary, temporary.open("wb") as file:  # Arrow takes no name that is not UTF-8
-        pq.write_table(table, file, compression="zstd")
+    write_table(out, table)
     return f"wrote {count} to {printable(out)} (Parquet)"

@@ -40,9 +40,12 @@ async def some_items(
     limit: Annotated[int, Query(ge=1, le=200, description="how many")] = 24,
 ) -> schemas.Items:
     """Images spread evenly over the collection, to show what it holds; the same ones until it changes."""
-    ids, images = await service.run(version, lambda: spread_over(version.searcher, limit))
-    items = await service.run(version, lambda: _items(version, ids))
-    return schemas.Items(version=version.name, images=images, items=items)
+
+    def look() -> schemas.Items:
+        ids, images = spread_over(version.searcher, limit)
+        return schemas.Items(version=version.name, images=images, items=_items(version, ids))
+
+    return await service.run(version, look)
 
 
 @router.get(

@@ -20,6 +20,7 @@ from udml.config import Train
 from udml.errors import UdmlError
 from udml.evaluation.labelfree import augmentation_retrieval, effective_rank
 from udml.learning import selection
+from udml.learning.labels.number import find_clusters
 from udml.learning.labels.pseudo_labels import (
     RANK_SAMPLE,
     Clustering,
@@ -135,6 +136,7 @@ def judge_and_cluster(run: Run) -> None:
         return
     # with a random head the trunk's own features are the better start, as in the paper
     vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
+    found = _find_clusters(run, vectors) if first else {}
     # where each cluster is now; the last centroids are where it was before the network moved
     start = None if first else unit_means(embeddings, run.state.assignment, run.clusters)
     clustering = cluster(
@@ -145,6 +147,7 @@ def judge_and_cluster(run: Run) -> None:
         means = unit_means(embeddings, clustering.assignment, run.clusters)
     set_proxies(run.loss, torch.from_numpy(means))
     record |= {
+        **found,
         **cluster_health(clustering, embeddings, params.seed),
         "churn": None if first else churn(run.state.assignment, clustering.assignment),
         "label_nmi": _label_nmi(run.data.monitor_labels, clustering.assignment),
@@ -156,6 +159,19 @@ def judge_and_cluster(run: Run) -> None:
     run.state.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
     run.state.assignment = clustering.assignment
     _save(run, clustering)
+
+
+def _find_clusters(run: Run, vectors: np.ndarray) -> dict[str, Any]:
+    """Set how many clusters there are, if that is to be found; what the log says of it.
+
+    A loss with a proxy for each needs their number before the first round: it keeps the usual one.
+    """
+    if run.params.clusters != "auto" or hasattr(run.loss.loss, "proxies"):
+        return {}
+    found = find_clusters(vectors, run.params.clusters_per_batch, run.params.seed)
+    run.clusters = found.clusters
+    strengths = {str(size): strength for size, strength in found.strengths.items()}
+    return {"strengths_by_cluster_size": strengths, "clusters_found_on_images": found.images}
 
 
 def _keep_whitened(run: Run, weight: np.ndarray, bias: np.ndarray) -> None:

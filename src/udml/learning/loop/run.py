@@ -124,7 +124,7 @@ class Run:
     Attributes:
         forward: the network's forward pass of a step, as its device takes it.
         average: the averaged weights, which are clustered, judged and shipped.
-        clusters: pseudo-classes, K.
+        clusters: pseudo-classes, K. Where they are to be found, the first round does.
         scratch: where checkpoints lie.
     """
 
@@ -207,6 +207,7 @@ def start_run(
         clustering, state = restored
         run.state.assignment = clustering["assignment"].numpy()
         run.state.step, run.state.rounds, run.state.best_round = state.step, state.rounds, state.best_round
+        run.clusters = state.rounds[0].get("clusters", clusters)  # as many as the first round found
     return run
 
 

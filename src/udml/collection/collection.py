@@ -15,7 +15,7 @@ import numpy as np
 from udml.collection.adding import add_file, live, speaks_of
 from udml.collection.additions import Additions
 from udml.collection.change import ChangedItem, State
-from udml.collection.outcome import Added, NewFile
+from udml.collection.outcome import Added, NewFile, NoImageError
 from udml.collection.overlay import Overlay, OverlayRows, search_overlaid
 from udml.collection.refined import mixtures_of_added, search_refined
 from udml.data.shards import read_bytes
@@ -273,8 +273,10 @@ def _closed(_: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
     raise UdmlError("this collection is closed", "open it again")
 
 
-def _unknown(image_id: int) -> UdmlError:
-    return UdmlError(f"there is no image {image_id} in the collection", "ids come from search results")
+def _unknown(image_id: int) -> NoImageError:
+    return NoImageError(
+        f"there is no image {image_id} in the collection", "ids come from search results", image_id
+    )
 
 
 class _VectorsMissingError(Exception):

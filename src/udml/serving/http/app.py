@@ -53,6 +53,7 @@ def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard
         app.state.service = service = Service(settings, versions, metrics)
         guard.require_room = service.batcher.require_room
         watches = [
+            asyncio.create_task(guard.door.sweep()),
             asyncio.create_task(versions.watch()),
             asyncio.create_task(_watch_keys(guard, settings.keys)),
         ]

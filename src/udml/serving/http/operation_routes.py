@@ -44,5 +44,5 @@ async def ready(service: ForAnyone) -> schemas.Health:
 @router.get("/metrics", response_class=Response, responses=problems())
 async def metrics(service: ForReaders, version: CurrentVersion) -> Response:
     """Figures for Prometheus."""
-    service.metrics.items.set(await service.run(version, lambda: len(version.searcher)))
+    service.metrics.items.set(await service.observe(version, lambda: len(version.searcher)))
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

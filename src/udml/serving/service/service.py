@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from fastapi import Request
 
@@ -16,8 +16,10 @@ from udml.serving.service.settings import Settings
 from udml.serving.service.switching import OpenVersion, Versions
 from udml.serving.service.thumbnails import ThumbnailCache
 from udml.serving.service.uploads import UploadReader
+from udml.serving.service.watching import Watch
 
 T = TypeVar("T")
+Watched = Literal["champion", "keys"]
 _MAX_OPERATORS = 8  # that ask for figures at a time
 
 
@@ -31,6 +33,7 @@ class Service:
         batcher: turns images into answers.
         uploads: reads bodies.
         thumbnails: made lately.
+        watches: on what may change while it runs, by name.
     """
 
     def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
@@ -40,6 +43,7 @@ class Service:
         self.batcher = Batcher(settings.max_waiting, settings.max_pixels, metrics)
         self.uploads = UploadReader(settings.max_upload_bytes, settings.deadline_seconds, metrics)
         self.thumbnails = ThumbnailCache(metrics)
+        self.watches: dict[Watched, Watch] = {}
         self._pool = BoundedPool(settings.max_waiting, settings.deadline_seconds)
         self._writers = BoundedPool(settings.max_waiting, settings.deadline_seconds, "write")
         self._operators = BoundedPool(_MAX_OPERATORS, settings.deadline_seconds, "operate")

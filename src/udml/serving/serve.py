@@ -49,7 +49,7 @@ def _run(app: Any, listener: socket.socket, settings: Settings) -> None:
         http=_http_protocol(app.door),
         ws="none",
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        log_level="warning",
+        log_level="error",  # a warning for each request that is none would fill the disk
         access_log=False,
         server_header=False,
         proxy_headers=False,  # a caller could choose its own address otherwise

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("protocol", [HttpToolsProtocol, H11Protocol
 
 async def echo(scope, receive, send):
     size = 0
-    while (message := await receive())["type"] == "http.request":
+    while scope["path"] != "/early" and (message := await receive())["type"] == "http.request":
         size += len(message["body"])
         if not message["more_body"]:
             break
@@ -169,5 +169,20 @@ def test_a_connection_is_used_again_and_forgotten_when_it_ends(protocol):
             streams[1].close()
             while len(door):
                 await asyncio.sleep(0.01)
+
+    asyncio.run(trial())
+
+
+@pytest.mark.parametrize("piece", [b"x: 1\r\n" * 2_000, b"x" * 10_000])
+def test_an_answer_that_was_given_early_lets_nobody_go_on(protocol, piece):
+    async def trial():
+        async with served(protocol) as (_, _, connect):
+            streams = await connect()
+            begin = CHUNKED.replace(b"POST / ", b"POST /early ") + b"0\r\nx: "
+            assert await answered(streams, begin) == (200, b"0")
+            assert await flood(streams, piece) < 16 * 2**20
+            late = await connect()
+            assert await answered(late, FIVE.replace(b"POST / ", b"POST /early ")) == (200, b"0")
+            assert await answered(late, b"12345" + GET + b"\r\n") == (200, b"0")  # the next one is heard
 
     asyncio.run(trial())

@@ -17,6 +17,7 @@ from udml.serving.service.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 2**10
 _FRAMING_PER_BYTE = 8  # a chunk of one byte comes with five others
+_MAX_FIELDS = 256  # with trailers; an answer tells of fewer that are too many
 _MAX_AHEAD = 8  # requests of one connection that wait for the one that is answered
 _SWEEP_SECONDS = 0.5
 _HEAD_SECONDS = 10.0
@@ -127,12 +128,15 @@ class _Bounded(asyncio.Protocol):
     client: Any
     cycle: Any
     pipeline: Any = ()
+    calls_back: bool  # for each part of a request
 
     waiting_since: float | None = None  # for its caller; None while a request is answered
     asked_since = 0.0
     _caller: str | None = None
     _head_bytes = 0
     _framing_bytes = 0
+    _body_bytes = 0  # of all bodies
+    _fields = 0  # of this request
 
     @property
     def waits_since(self) -> float | None:
@@ -160,7 +164,7 @@ class _Bounded(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        before, body_before = self.cycle, _body_bytes(self.cycle)
+        before, body_before, seen_before = self.cycle, _body_bytes(self.cycle), self._body_bytes
         super().data_received(data)
         if self.cycle is not before:  # the head is whole
             self._head_bytes = self._framing_bytes = 0
@@ -168,14 +172,29 @@ class _Bounded(asyncio.Protocol):
                 self.waiting_since, self.asked_since = None, self.door.clock()
         elif before is None or not before.more_body:
             self._head_bytes += len(data)
-        elif not before.response_complete:  # else it goes on with a body that was refused
-            body = _body_bytes(before) - body_before
+        elif self.calls_back or not before.response_complete:
+            body = max(_body_bytes(before) - body_before, self._body_bytes - seen_before)
             self._framing_bytes = max(0, self._framing_bytes + len(data) - _FRAMING_PER_BYTE * body)
         if max(self._head_bytes, self._framing_bytes) > MAX_HEAD_BYTES:
             self._refuse()
 
+    # Of httptools only: h11 bounds all these, and reads no further while a request is answered.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > _MAX_FIELDS:
+            raise ValueError("more fields than anybody needs")  # ends the parsing, with a 400
+        super().on_header(name, value)  # type: ignore[misc]
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)  # type: ignore[misc]
+
+    def on_message_begin(self) -> None:
+        self._fields = 0
+        super().on_message_begin()  # type: ignore[misc]
+
     def on_headers_complete(self) -> None:
-        """Of httptools only: h11 reads no further while a request is answered."""
         if len(self.pipeline) >= _MAX_AHEAD:
             self.transport.abort()
         if not self.transport.is_closing():
@@ -188,7 +207,7 @@ class _Bounded(asyncio.Protocol):
             self.waiting_since, self.asked_since = None, self.door.clock()
 
     def _refuse(self) -> None:
-        if self.waiting_since is None:  # an answer may be under way
+        if self.cycle is not None and self.cycle.more_body:  # an answer may be under way, or was given
             self.transport.abort()
             return
         if not self.transport.is_closing():
@@ -198,7 +217,9 @@ class _Bounded(asyncio.Protocol):
 
 def bounded(protocol: type[asyncio.Protocol], door: Door) -> type[asyncio.Protocol]:
     """One of uvicorn's HTTP protocols, kept within the bounds of `door`."""
-    return type("BoundedProtocol", (_Bounded, protocol), {"door": door})
+    return type(
+        "BoundedProtocol", (_Bounded, protocol), {"door": door, "calls_back": hasattr(protocol, "on_body")}
+    )
 
 
 def _body_bytes(cycle: Any) -> int:

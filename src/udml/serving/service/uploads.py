@@ -14,6 +14,7 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import Problem, busy
@@ -112,6 +113,8 @@ class UploadReader:
                 if kind == "multipart/form-data":
                     return await self._read_form(request, room, fields)
                 body = b"".join([chunk async for chunk in self._stream(request, room)])
+        except ClientDisconnect:
+            raise Problem(408, "upload_cut_off", "the upload did not come to its end") from None
         except TimeoutError:
             raise Problem(408, "upload_too_slow", "the upload did not arrive in time") from None
         return [Upload(name, body)] if body else []

@@ -15,6 +15,10 @@ class UdmlError(Exception):
         self.hint = hint
 
 
+class BusyError(UdmlError):
+    """Others are at it: the same will do later."""
+
+
 def install_hint(extra: str) -> str:
     """How to get one of udml's extras. It is installed from its checkout: no package index has it."""
     return f"in a checkout of udml: `pip install '.[{extra}]'`"

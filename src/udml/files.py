@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,23 @@ def files_below(directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def exclusive(lock_file: Path) -> Iterator[None]:
-    """Let in one thread at a time, of all processes of this machine; the lock goes with who holds it."""
+def exclusive(lock_file: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let in one thread at a time, of all processes of this machine; the lock goes with who holds it.
+
+    Where another has it, `waiting` is called once, before this waits. The lock may be a folder.
+    """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    how = os.O_RDONLY if lock_file.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(lock_file, how, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def no_room_beside(path: Path) -> bool:
@@ -128,8 +140,31 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text())
+    """Read a JSON file.
+
+    Raises:
+        ValueError: if it holds something else, or is no file: a pipe would be waited for, for ever.
+        OSError: if it can't be read.
+    """
+    try:
+        return json.loads(read_regular(path))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ValueError: if it is a folder, a pipe, a device or a socket.
+        OSError: if it can't be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path} is not a file")
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
 
 
 def sha256_file(path: Path) -> str:

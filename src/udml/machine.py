@@ -5,6 +5,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+_MANY_FILES = 4096
+
 
 def usable_cores() -> int:
     """Cores this process may use: the CPU affinity, further limited by a container's CPU quota."""
@@ -23,6 +25,22 @@ def _cgroup_cores(cpu_max: Path) -> float | None:
     except (OSError, ValueError):
         return None
     return None if quota == "max" else max(1.0, int(quota) / int(period))
+
+
+def open_files_limit() -> int:
+    """How many files, connections too, this process may have open; raised to what the system lets it."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return _MANY_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = _MANY_FILES if hard == unlimited else min(hard, _MANY_FILES)
+    if soft == unlimited or soft >= wanted:
+        return min(soft, _MANY_FILES) if soft != unlimited else _MANY_FILES
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def keep_freed_memory() -> None:

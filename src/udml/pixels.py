@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
+from udml.files import read_regular
 from udml.formats import jpeg, png, tiff, tiff_page, webp
 from udml.formats.levels import scale_to_8_bit
 from udml.formats.names import PHOTOS, has_known_head, name_of
@@ -92,13 +93,15 @@ def read_image(
 ) -> Decoded:
     """Decode the file at `path`; see `decode`. The detail of an `Undecodable` names the path."""
     try:
-        return decode(path.read_bytes(), short_side_px, min_side_px, max_pixels)
+        return decode(read_regular(path), short_side_px, min_side_px, max_pixels)
     except FileNotFoundError as error:
         raise Undecodable(Reason.UNREADABLE, f"{path} does not exist") from error
     except OSError as error:
         raise Undecodable(Reason.UNREADABLE, f"{path} ({error.strerror})") from error
     except Undecodable as error:
         raise Undecodable(error.reason, f"{path} ({error.detail})") from error
+    except ValueError as error:  # a pipe, which would be waited for, or a device, which has no end
+        raise Undecodable(Reason.UNREADABLE, str(error)) from error
 
 
 def _decode_tiff(data: bytes, short_side_px: int | None, limits: tuple[int, int]) -> Decoded | None:

@@ -19,9 +19,7 @@ def printable(text: str | Path) -> str:
     Bytes of a name that are not UTF-8, control characters (terminals obey them), breaks of lines and
     changes of direction become backslash escapes.
     """
-    decoded = (
-        os.fsencode(str(text)).decode("utf-8", "backslashreplace") if _has_bytes(str(text)) else str(text)
-    )
+    decoded = _decoded(str(text))
     if decoded.isascii() and decoded.isprintable():
         return decoded
     return "".join(_escaped(letter) if _is_unsafe(letter) else letter for letter in decoded)
@@ -31,6 +29,11 @@ def source_name(relative: str) -> str:
     """A relative path as the name of an image: forward slashes, undecodable bytes as backslash escapes."""
     text = os.fsencode(relative).decode("utf-8", "backslashreplace")
     return text.replace(os.sep, "/")
+
+
+def foreign_name(text: str, most: int) -> str:
+    """What a caller calls something, `printable`; of a long one the last letters, where names differ."""
+    return printable(text[-most:])[-most:]
 
 
 def printable_lines(text: str) -> str:
@@ -62,9 +65,14 @@ def accept_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _has_bytes(text: str) -> bool:
-    """Whether it holds bytes that were not UTF-8, as Python keeps them in names of files."""
-    return not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text)
+def _decoded(text: str) -> str:
+    """Bytes that were not UTF-8, as Python keeps them in names of files, as what they are or as escapes."""
+    if text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text):
+        return text
+    try:
+        return os.fsencode(text).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # halves of UTF-16 are there too, which no name of a file has
+        return text
 
 
 def _is_unsafe(letter: str) -> bool:

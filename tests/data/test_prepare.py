@@ -19,7 +19,7 @@ from udml.config import Prepare
 from udml.data import decode_pool
 from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog
 from udml.data.identity import image_id
-from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA
+from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, read_manifest
 from udml.data.prepare import prepare
 from udml.data.shards import ShardWriter, read_bytes
 from udml.data.statistics import sharpness
@@ -284,3 +284,13 @@ def test_sharpness_against_a_slow_reference() -> None:
     assert sharpness(board) == (4 * 255) ** 2  # +-1020 everywhere, no 16-bit overflow
     assert sharpness(np.full((20, 20), 9, np.uint8)) == 0
     assert sharpness(board[:2]) == 0
+
+
+def test_an_import_meanwhile_puts_no_other_pixels_under_a_hash(workspace: Path) -> None:
+    data_root = write_data(workspace, {f"{n}.png": photo(n, 60, 60) for n in range(6)})
+    held = read_manifest(data_root)
+    write_data(workspace, {f"{n}.png": photo(n + 50, 60, 60) for n in range(6)})
+    write_table(data_root / MANIFEST_FILE, held)  # what was read before the import
+    with pytest.raises(UdmlError, match=r"holds another file|is shorter"):
+        prepare(data_root, workspace / "out", PARAMS)
+    assert not (workspace / "out").exists()

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import stat
 import threading
@@ -171,3 +172,23 @@ def test_readers_never_see_a_mixture(models: Path) -> None:
         stop.set()
         thread.join()
     assert opened == {"model-0", "model-1"}
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, Path.touch])
+def test_a_champion_that_is_no_link_is_said(tmp_path, make):
+    make(tmp_path / "champion")
+    for use in (
+        lambda: store.champion_name(tmp_path),
+        lambda: store.version_directory(tmp_path, "champion"),
+        lambda: store.promote(tmp_path, "v1", ""),
+        lambda: store.rollback(tmp_path, ""),
+    ):
+        with pytest.raises(UdmlError, match="not a link to a version"):
+            use()
+
+
+@pytest.mark.parametrize("line", ["[" * 5_000, "nonsense", "[]", "{}", "1"])
+def test_a_log_that_is_none_is_said(tmp_path, line):
+    (tmp_path / "log.jsonl").write_text(line + "\n")
+    with pytest.raises(UdmlError, match="cannot be read"):
+        store.events(tmp_path)

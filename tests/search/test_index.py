@@ -161,13 +161,23 @@ def test_a_missing_or_damaged_index_is_an_error_with_a_hint(workspace):
         open_index(root / "index", tiny_card())
     embedder = run(root)
     (root / "index" / "index.faiss").write_bytes(b"damaged")
+    with pytest.raises(UdmlError, match="has 7 bytes"):
+        open_index(root / "index", embedder.card)
+    as_written_before(root)
     with pytest.raises(UdmlError, match="cannot be read"):
         open_index(root / "index", embedder.card)
+
+
+def as_written_before(root):
+    """The index says nothing of its files, as older ones do."""
+    info = json.loads((root / "index" / "index.json").read_text())
+    write_json(root / "index" / "index.json", {k: v for k, v in info.items() if k != "files"})
 
 
 def test_vectors_that_do_not_belong_to_the_index_are_refused(workspace):
     root, _ = workspace
     embedder = run(root, replace(PARAMS, exact_below=1, hnsw_below=1))
+    as_written_before(root)
     path = root / "index" / "vectors.npy"
     np.save(path, np.load(path)[1:])
     with pytest.raises(UdmlError, match=r"vectors\.npy holds float32 \(39, 12\)"):

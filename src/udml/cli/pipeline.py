@@ -1,6 +1,7 @@
 """Commands of the pipeline: bring images in, choose settings, run one stage."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from udml import paths
@@ -47,7 +48,15 @@ def _import(options: argparse.Namespace) -> None:
     if held:
         kept = "; DVC's cache keeps them" if pointer_of(paths.DATA).exists() else ""
         print(f"replaces what is in {paths.DATA}/: {held}{kept}", flush=True)
-    summary = import_data(source, "places" if sample else options.layout, paths.DATA, walk_rules(options))
+    from udml.registry.originals import keep_originals
+
+    summary = import_data(
+        source,
+        "places" if sample else options.layout,
+        paths.DATA,
+        walk_rules(options),
+        partial(keep_originals, paths.MODELS),
+    )
     print("\n".join(map(printable, summary.lines())))
     if summary.data_version == version:
         print("these are the data that were there before: nothing is new")

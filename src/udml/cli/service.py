@@ -43,6 +43,14 @@ def _add_serve(commands: Commands) -> None:
         help="web site whose pages may call the API",
     )
     add(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="name that it answers to besides local ones, where a proxy passes Host on",
+    )  # fmt: skip
+    add(
+        "--trusted-proxy", action="append", default=[], metavar="NET",
+        help="network of a proxy that is believed about where a request comes from; see docs/serving.md",
+    )  # fmt: skip
+    add(
         "--requests-per-minute", type=int, default=default.requests_per_minute, metavar="N",
         help="of one key, else of one address; 0 is no limit (default: %(default)s)",
     )  # fmt: skip
@@ -80,6 +88,8 @@ def _serve(options: argparse.Namespace) -> None:
         max_waiting=options.max_waiting,
         deadline_seconds=options.deadline_seconds,
         allowed_origins=tuple(options.allow_origin),
+        allowed_hosts=tuple(options.allow_host),
+        trusted_proxies=tuple(options.trusted_proxy),
     )
     serve(settings, paths.MODELS, paths.DATA)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from udml import deadlines
 from udml.collection.change import (
     APPLICATION,
     COLUMNS,
@@ -30,7 +31,7 @@ from udml.collection.change import (
     revision_of,
     version_of,
 )
-from udml.errors import UdmlError
+from udml.errors import BusyError, UdmlError
 from udml.files import atomic_path, exclusive, no_room_beside
 
 ADDITIONS_FILE = "additions.sqlite"
@@ -181,7 +182,7 @@ class Additions:
         database = sqlite3.connect(
             self.path.resolve().as_uri() + (self._read_only_mode() if fixed else ""),
             uri=True,
-            timeout=_WAIT_SECONDS,
+            timeout=deadlines.wait_seconds(_WAIT_SECONDS),
             isolation_level=None,
             check_same_thread=False,
         )
@@ -219,6 +220,8 @@ class Additions:
             raise self._damaged(str(error)) from error
 
     def _unusable(self, error: Exception) -> UdmlError:
+        if "locked" in str(error):
+            return BusyError(f"{self.path} is being changed by others", "try again shortly")
         if no_room_beside(self.path):  # SQLite calls it an error of input or output
             return UdmlError(f"no room to write beside {self.path}: the disk is full", "free some space")
         if not self.is_writable or "readonly" in str(error):

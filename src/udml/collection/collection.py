@@ -15,15 +15,16 @@ import numpy as np
 from udml.collection.adding import add_file, live, speaks_of
 from udml.collection.additions import Additions
 from udml.collection.change import ChangedItem, State
-from udml.collection.outcome import Added, NewFile
+from udml.collection.outcome import Added, GoneError, NewFile, NoImageError
 from udml.collection.overlay import Overlay, OverlayRows, search_overlaid
 from udml.collection.refined import mixtures_of_added, search_refined
-from udml.data.shards import read_bytes
+from udml.data.originals import ImportedOriginals
 from udml.errors import UdmlError
 from udml.pixels import Undecodable
 from udml.progress import progress
 from udml.search.gallery import GalleryIndex, vector_at
 from udml.search.items import NOT_IN_DATA, IndexedItem, Item, Items
+from udml.text import printable
 
 # Files' bytes in, a unit vector float32 [d] or the reason why not for each
 Embed = Callable[[Sequence[bytes]], list["np.ndarray | Undecodable"]]
@@ -53,6 +54,7 @@ class Collection:
         self._data = data
         self._embed = embed
         self._lock = threading.Lock()  # of the rows
+        self._originals = ImportedOriginals(data, None if additions is None else additions.path.parent)
         self._rows = OverlayRows(index.info.dim)
         self._overlay = self._rows.overlay(0)
         self.refresh()
@@ -149,18 +151,21 @@ class Collection:
         """The bytes of an image's file.
 
         Raises:
-            UdmlError: if it is not in the collection (any more), or its original is not what it was.
+            NoImageError: if it is not in the collection (any more).
+            GoneError: if its original is nowhere.
+            UdmlError: if the disk can't be read.
         """
         item = self.item(image_id)
         if isinstance(item, IndexedItem) and item.data_shard != NOT_IN_DATA:
-            data = read_bytes(self._data, item.data_shard, item.data_offset, item.size_bytes)
-            place = f"{self._data} has changed since this index was built"
+            place_in_data = (item.data_shard, item.data_offset, item.size_bytes)
+            data = self._originals.read(item.image_id, *place_in_data, item.sha256)
+            place = f"{self._data} holds another import now"
         else:
-            data = (self._additions.original(image_id) if self._additions else None) or b""
+            data = self._additions.original(image_id) if self._additions else None
             place = "it was removed, or the file of additions is not the one it was added to"
-        if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise UdmlError(
-                f"the original of image {image_id} ({item.source}) is not there: {place}",
+        if data is None or hashlib.sha256(data).hexdigest() != item.sha256:
+            raise GoneError(
+                f"the original of image {image_id:016x} ({printable(item.source)}) is not there: {place}",
                 "bring back the data or the file it was indexed with",
             )
         return data
@@ -273,8 +278,10 @@ def _closed(_: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
     raise UdmlError("this collection is closed", "open it again")
 
 
-def _unknown(image_id: int) -> UdmlError:
-    return UdmlError(f"there is no image {image_id} in the collection", "ids come from search results")
+def _unknown(image_id: int) -> NoImageError:
+    return NoImageError(
+        f"there is no image {image_id} in the collection", "ids come from search results", image_id
+    )
 
 
 class _VectorsMissingError(Exception):

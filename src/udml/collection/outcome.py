@@ -3,6 +3,20 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from udml.errors import UdmlError
+
+
+class NoImageError(UdmlError):
+    """There is no image of this id in the collection (any more)."""
+
+    def __init__(self, what: str, hint: str, image_id: int) -> None:
+        super().__init__(what, hint)
+        self.image_id = image_id
+
+
+class GoneError(UdmlError):
+    """The image is in the collection, but nobody has kept its original."""
+
 
 @dataclass(frozen=True)
 class NewFile:

@@ -47,7 +47,7 @@ class ShardTask:
     Attributes:
         data_root: where the shards are.
         shard: number of the data shard, and of the store file.
-        image_id, offset, size_bytes: one entry per file in the shard.
+        image_id, offset, size_bytes, sha256: one entry per file in the shard.
         short_side_px, min_side_px, max_pixels: see `udml.pixels.decode`.
         pixels, thumbnails, rows: the files to write. Thumbnails are uint8 [accepted, 32, 32, 3].
     """
@@ -57,6 +57,7 @@ class ShardTask:
     image_id: tuple[int, ...]
     offset: tuple[int, ...]
     size_bytes: tuple[int, ...]
+    sha256: tuple[str, ...]
     short_side_px: int
     min_side_px: int
     max_pixels: int
@@ -91,8 +92,10 @@ def decode_shard(task: ShardTask, count_one: Callable[[], object]) -> None:
         pixels_path.open("wb") as pixels,
         thumbnails_path.open("wb") as thumbnails,
     ):
-        for image_id, offset, size in zip(task.image_id, task.offset, task.size_bytes, strict=True):
-            data = read_bytes(task.data_root, task.shard, offset, size)
+        for image_id, offset, size, sha256 in zip(
+            task.image_id, task.offset, task.size_bytes, task.sha256, strict=True
+        ):
+            data = read_bytes(task.data_root, task.shard, offset, size, sha256)
             rows.append({"image_id": image_id, **_decode_one(data, task, pixels, thumbnails)})
             count_one()
     write_table(task.rows, pa.Table.from_pylist(rows, ROW_SCHEMA))

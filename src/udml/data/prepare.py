@@ -81,7 +81,7 @@ def counts_line(summary: dict[str, Any]) -> str:
 
 
 def _tasks(manifest: pa.Table, data_root: Path, scratch: Path, params: Prepare) -> list[ShardTask]:
-    files = manifest.select(["image_id", "shard", "offset", "size_bytes"]).to_pandas()
+    files = manifest.select(["image_id", "shard", "offset", "size_bytes", "sha256"]).to_pandas()
     stored = files[files["shard"] >= 0]
     if not stored["shard"].is_monotonic_increasing:  # rows, pixels and thumbnails share one order
         raise UdmlError(f"the manifest in {data_root} is not in shard order", "import the images again")
@@ -95,6 +95,7 @@ def _tasks(manifest: pa.Table, data_root: Path, scratch: Path, params: Prepare) 
                 image_id=tuple(rows["image_id"].tolist()),
                 offset=tuple(rows["offset"].tolist()),
                 size_bytes=tuple(rows["size_bytes"].tolist()),
+                sha256=tuple(rows["sha256"].tolist()),
                 short_side_px=params.store_short_side_px,
                 min_side_px=params.min_side_px,
                 max_pixels=params.max_pixels,

@@ -4,9 +4,11 @@ Any tar program opens a shard. Reading needs no tar code at all: the manifest kn
 file's bytes start. Equal input gives byte-identical shards (no times, no owners).
 """
 
+import hashlib
 import os
 import re
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -16,13 +18,20 @@ from udml.files import sync
 
 MAX_SHARD_BYTES = 64 * 1024**2
 MAX_SHARD_FILES = 1000
-_BLOCK_BYTES = 512
-_END = bytes(2 * _BLOCK_BYTES)
+BLOCK_BYTES = 512
+_END = bytes(2 * BLOCK_BYTES)
 
 
 def shard_path(data_root: Path, shard: int) -> Path:
     """Path of one shard."""
     return data_root / "shards" / f"{shard:06d}.tar"
+
+
+def shards_of(data_root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The shards there are, in order, and what the system says of them."""
+    for path in sorted((data_root / "shards").glob("[0-9]*.tar")):
+        if path.stem.isdigit():
+            yield path, path.stat()
 
 
 class ShardWriter:
@@ -58,13 +67,13 @@ class ShardWriter:
         file.write(header.tobuf(tarfile.USTAR_FORMAT))
         offset = file.tell()
         file.write(data)
-        file.write(bytes(-len(data) % _BLOCK_BYTES))
+        file.write(bytes(-len(data) % BLOCK_BYTES))
         self._files += 1
         return self.shards - 1, offset
 
     def _room_for(self, size_bytes: int) -> BinaryIO:
         if self._file is not None:
-            padded_bytes = size_bytes + _BLOCK_BYTES + -size_bytes % _BLOCK_BYTES + len(_END)
+            padded_bytes = size_bytes + BLOCK_BYTES + -size_bytes % BLOCK_BYTES + len(_END)
             full = self._files >= self._max_files or self._file.tell() + padded_bytes > self._max_bytes
             if not full:
                 return self._file
@@ -91,11 +100,12 @@ def member_name(image_id: int, source: str) -> str:
     return f"{image_id:016x}{suffix[1].lower() if suffix else ''}"
 
 
-def read_bytes(data_root: Path, shard: int, offset: int, size_bytes: int) -> bytes:
+def read_bytes(data_root: Path, shard: int, offset: int, size_bytes: int, sha256: str | None = None) -> bytes:
     """The original bytes of one file, as the manifest's columns of these names locate them.
 
     Raises:
-        UdmlError: if the shard is missing or shorter than the manifest says.
+        UdmlError: if the shard is missing or shorter than the manifest says, or `sha256` is given and the
+            bytes have another: an import meanwhile has put others into their place.
     """
     path = shard_path(data_root, shard)
     try:
@@ -112,4 +122,9 @@ def read_bytes(data_root: Path, shard: int, offset: int, size_bytes: int) -> byt
         raise UdmlError(f"{path} cannot be read: {error.strerror}", "check the disk") from error
     if len(data) < size_bytes:
         raise UdmlError(f"{path} is shorter than the manifest says", "`dvc checkout data.dvc` restores it")
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise UdmlError(
+            f"{path} holds another file at {offset:,} than its manifest says",
+            "data/ was changed meanwhile: run the stage again; if it stays, `dvc checkout data.dvc`",
+        )
     return data

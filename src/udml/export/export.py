@@ -185,11 +185,13 @@ def _checked(
 
 def _parity_images(prepared: Path, data_root: Path, count: int, spec: ModelSpec) -> Iterator[np.ndarray]:
     """Up to `count` photographs, spread evenly over the catalogue, each decoded to one of six sizes."""
-    catalog = read_catalog(prepared, ["data_shard", "data_offset", "size_bytes", "width", "height"])
+    columns = ["data_shard", "data_offset", "size_bytes", "sha256", "width", "height"]
+    catalog = read_catalog(prepared, columns)
     rows = np.unique(np.linspace(0, len(catalog) - 1, min(count, len(catalog))).round().astype(int))
     for order, row in enumerate(progress(rows, "decode parity images", unit="image")):
         place = catalog.iloc[row]
-        data = read_bytes(data_root, int(place.data_shard), int(place.data_offset), int(place.size_bytes))
+        where = (int(place.data_shard), int(place.data_offset), int(place.size_bytes))
+        data = read_bytes(data_root, *where, sha256=place.sha256)
         max_pixels = int(place.width) * int(place.height)  # prepare let it through at this size
         yield _at_some_size(data, order, max_pixels, spec)
 

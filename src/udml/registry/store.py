@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from udml.errors import UdmlError
-from udml.files import atomic_directory, exclusive, files_below, sha256_file, sync, utc_now
+from udml.files import (
+    atomic_directory,
+    exclusive,
+    files_below,
+    read_regular,
+    sha256_file,
+    sync,
+    utc_now,
+)
 from udml.registry.bundle import (
     MANIFEST_FILE,
     Bundle,
@@ -190,6 +198,11 @@ def champion_name(models: Path) -> str | None:
         return Path(os.readlink(models / CHAMPION)).name
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UdmlError(
+            f"{models / CHAMPION} is not a link to a version: {os.strerror(error.errno or 0)}",
+            "move it away, then `udml models promote` makes it again",
+        ) from error
 
 
 def champions_until_now(models: Path) -> list[str]:
@@ -212,8 +225,14 @@ def _champions(told: list[Event]) -> list[str]:
 def events(models: Path) -> list[Event]:
     """The log, oldest first. A last line that a crash cut short is left out."""
     path = models / LOG_FILE
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    return [json.loads(line) for line in lines[:-1] if line]
+    try:
+        lines = read_regular(path).split(b"\n") if path.exists() else [b""]
+        found = [json.loads(line) for line in lines[:-1] if line]
+        if not all(isinstance(event, dict) and {"event", "version"} <= event.keys() for event in found):
+            raise ValueError("a line is not an entry")
+    except (ValueError, RecursionError, OSError) as error:
+        raise UdmlError(f"{path} cannot be read: {error}", "restore it from a backup") from error
+    return found
 
 
 def _switch(models: Path, name: str, event: str, reason: str, **more: Any) -> None:

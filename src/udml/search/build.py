@@ -24,7 +24,7 @@ import numpy as np
 
 from udml import config
 from udml.errors import UdmlError
-from udml.files import atomic_path, write_json
+from udml.files import atomic_path, sha256_file, write_json
 from udml.machine import usable_cores
 from udml.progress import progress
 from udml.search.gallery import (
@@ -136,7 +136,17 @@ def write_index(
     info = replace(info, mixed_neighbours=0, mixed_because="")
     if mix_neighbours:
         info = _write_mixed(directory / MIXED_FILE, built.index, chunks, info)
-    write_json(directory / INFO_FILE, asdict(info))
+    write_json(directory / INFO_FILE, asdict(replace(info, files=_written(directory))))
+
+
+def _written(directory: Path) -> dict[str, dict[str, Any]]:
+    """What `gallery.check_files` compares with later."""
+    paths = [directory / name for name in (INDEX_FILE, VECTORS_FILE, ITEMS_FILE, MIXED_FILE)]
+    return {
+        path.name: {"size_bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in paths
+        if path.exists()
+    }
 
 
 def _write_mixed(path: Path, base: Any, chunks: Sequence[np.ndarray], info: IndexInfo) -> IndexInfo:

@@ -1,7 +1,7 @@
 """A built index, opened to be searched: memory-mapped, and only with the model that it was made by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 
 from udml.errors import UdmlError
-from udml.files import read_json
+from udml.files import read_json, sha256_file
 from udml.model_card import ModelCard
 
 INDEX_FILE = "index.faiss"
@@ -41,6 +41,8 @@ class IndexInfo:
         mixed_neighbours: how many of its neighbours each image is mixed with, chosen without labels; 0
             where search is by similarity alone.
         mixed_because: why so many, a sentence.
+        files: `size_bytes` and `sha256` of each other file of the index, by its name; empty of indices built
+            before.
     """
 
     model_version: str
@@ -55,6 +57,7 @@ class IndexInfo:
     additions_revision: int = 0
     mixed_neighbours: int = 0
     mixed_because: str = ""
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Rows(Protocol):
@@ -103,6 +106,7 @@ def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
             f"model {card.model_version}",
             _REBUILD,
         )
+    check_files(directory, info, whole=False)
     # FAISS has one way of mapping inverted lists and another for everything else.
     flag = faiss.IO_FLAG_MMAP if info.kind == "ivf" else faiss.IO_FLAG_MMAP_IFC
     try:
@@ -128,6 +132,35 @@ def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
     return GalleryIndex(info, ids, opened, base, exact, mixed, np.argsort(ids))
 
 
+def check_index(directory: Path) -> None:
+    """Compare all files of an index with what was written; see `check_files`."""
+    check_files(directory, _read_info(directory), whole=True)
+
+
+def check_files(directory: Path, info: IndexInfo, whole: bool) -> None:
+    """Compare an index's files with what was written: a mapped one that is too short ends the process.
+
+    Args:
+        directory: the index.
+        info: what its index.json says.
+        whole: compare their content too, not only their sizes.
+
+    Raises:
+        UdmlError: naming what is missing or was changed.
+    """
+    for name, written in info.files.items():
+        path = directory / name
+        if not path.is_file():
+            raise UdmlError(f"{path} is missing", _REBUILD)
+        size_bytes = path.stat().st_size
+        if size_bytes != written["size_bytes"]:
+            raise UdmlError(
+                f"{path} has {size_bytes:,} bytes, it was written with {written['size_bytes']:,}", _REBUILD
+            )
+        if whole and sha256_file(path) != written["sha256"]:
+            raise UdmlError(f"{path} was changed since it was written", _REBUILD)
+
+
 def _open_rows(path: Path, info: IndexInfo, dtype: type[np.floating[Any]]) -> np.ndarray:
     try:
         vectors = np.load(path, mmap_mode="r")
@@ -147,8 +180,11 @@ def _read_info(directory: Path) -> IndexInfo:
     if not path.exists() or not (directory / INDEX_FILE).exists():
         raise UdmlError(f"no index at {directory}", "run `dvc repro index` first")
     try:
-        return IndexInfo(**read_json(path))
-    except (TypeError, ValueError) as error:
+        info = IndexInfo(**read_json(path))
+        if not all({"size_bytes", "sha256"} <= written.keys() for written in info.files.values()):
+            raise ValueError("what it says of its files")
+        return info
+    except (TypeError, ValueError, AttributeError) as error:
         raise UdmlError(f"{path} is damaged: {error}", _REBUILD) from error
 
 

@@ -1,18 +1,22 @@
 """`udml serve` and `udml keys`."""
 
+import asyncio
 import logging
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from udml.errors import UdmlError, install_hint
 from udml.serving.service.settings import Settings
 
+if TYPE_CHECKING:
+    from udml.serving.http.connections import Door
+
 _MAX_PENDING = 500  # connections that wait to be accepted
-_DRAIN_SECONDS = 30
+_DRAIN_SECONDS = 10
 
 
 def serve(settings: Settings, models: Path, data: Path) -> None:
@@ -38,9 +42,14 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
 def _run(app: Any, listener: socket.socket, settings: Settings) -> None:
     import uvicorn
 
+    from udml.serving.http.connections import MAX_HEAD_BYTES
+
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=_http_protocol(app.door),
+        ws="none",
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        log_level="error",  # a warning for each request that is none would fill the disk
         access_log=False,
         server_header=False,
         proxy_headers=False,  # a caller could choose its own address otherwise
@@ -52,6 +61,17 @@ def _run(app: Any, listener: socket.socket, settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _http_protocol(door: "Door") -> type[asyncio.Protocol]:
+    """Uvicorn's own, by the parser that is there, within the bounds of `door`."""
+    from udml.serving.http.connections import bounded
+
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
+    except ModuleNotFoundError:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
+    return bounded(Protocol, door)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -3,9 +3,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -341,3 +344,34 @@ def test_why_dvc_tracks_nothing_is_never_left_open(cause: str, tracked: Path, ph
     assert "Having any troubles" not in said
     assert raised.value.hint == "mend that, then run `dvc add data`"
     assert (tracked / "manifest.parquet").exists()
+
+
+def test_imports_at_once_take_turns(photos: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, store = [], importing._import
+
+    def watched(*arguments: Any) -> Any:
+        inside.append(len(list(data_root.parent.glob(".scratch/import-*"))))
+        return store(*arguments)
+
+    monkeypatch.setattr(importing, "_import", watched)
+    with ThreadPoolExecutor(4) as threads:
+        done = [threads.submit(import_data, photos, None, data_root) for _ in range(4)]
+        assert len({one.result().data_version for one in done}) == 1
+    assert inside == [1] * 4
+    assert tree(data_root)
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "socket", "folder"])
+def test_a_manifest_that_names_what_is_no_file(photos: Path, data_root: Path, kind: str) -> None:
+    place = photos / "odd.png"
+    with socket.socket(socket.AF_UNIX) as opened:
+        {
+            "device": lambda: place.symlink_to("/dev/zero"),
+            "pipe": lambda: os.mkfifo(place),
+            "socket": lambda: opened.bind(str(place)),
+            "folder": place.mkdir,
+        }[kind]()
+    (photos / "list.csv").write_text("path\na.png\nodd.png\n")
+    import_data(photos / "list.csv", None, data_root)
+    rows = {row["source"]: row["problem"] for row in read_manifest(data_root).to_pylist()}
+    assert rows == {"a.png": None, "odd.png": str(Reason.UNREADABLE)}

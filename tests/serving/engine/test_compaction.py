@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
@@ -62,11 +64,15 @@ def test_the_new_version_answers_as_the_old_one_did(root):
     assert compact(models, root / "data") is None
 
 
+def unverified(models, name):
+    return read_bundle(models / "versions" / name)
+
+
 def test_mixtures_are_to_the_bit_those_of_a_fresh_index_of_the_same_images(root, tmp_path, monkeypatch):
     params = root / "models" / "versions" / "v1" / "params.yaml"
     params.chmod(0o644)
     params.write_text(yaml.safe_dump({"index": {"mix_neighbours": True}}))
-    monkeypatch.setattr("udml.serving.engine.searcher.verify_bundle", read_bundle)
+    monkeypatch.setattr("udml.serving.engine.searcher.verify", unverified)
     compact(root / "models", root / "data")
     with champion(root) as opened:
         index = opened.collection.index
@@ -75,7 +81,7 @@ def test_mixtures_are_to_the_bit_those_of_a_fresh_index_of_the_same_images(root,
         (tmp_path / "fresh").mkdir()
         write_index(tmp_path / "fresh", built, [vectors], index.info, [], mix_neighbours=True)
         again = open_index(tmp_path / "fresh", opened.embedder.card)
-        assert again.info == index.info
+        assert replace(again.info, files={}) == replace(index.info, files={})
         assert again.mixed is not None
         assert again.mixed.tobytes() == index.mixed.tobytes()
 
@@ -145,7 +151,7 @@ def test_large_collections_are_folded_chunk_by_chunk_into_their_kind(root, monke
     params = root / "models" / "versions" / "v1" / "params.yaml"
     params.chmod(0o644)
     monkeypatch.setattr("udml.serving.engine.compaction._CHUNK_ROWS", 7)
-    monkeypatch.setattr("udml.serving.engine.searcher.verify_bundle", read_bundle)
+    monkeypatch.setattr("udml.serving.engine.searcher.verify", unverified)
     # an older udml did not know every key of today's, and knew one that is gone
     index = {"exact_below": 10, "hnsw_below": 1000, "min_recall_at_10": 0.9, "gone": 1}
     params.write_text(yaml.safe_dump({"index": index}))

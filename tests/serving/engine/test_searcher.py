@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ from tests.serving.live import files, make_version, png
 from udml import Searcher, UdmlError
 from udml.collection.outcome import Status
 from udml.data.identity import image_id
+from udml.files import read_json, write_json
 from udml.registry import store
+from udml.registry.bundle import record
+from udml.registry.chosen import Chosen
 
 BASE = files(20, seed=1, prefix="base")
 NEW = files(10, seed=2)
@@ -252,7 +256,7 @@ def test_thumbnails_are_small_jpegs(searcher):
 def test_originals_that_are_not_what_was_indexed_are_refused(root, searcher):
     shard = next((root / "data").rglob("*.tar"))
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(UdmlError, match="has changed since this index was built"):
+    with pytest.raises(UdmlError, match="holds another import now"):
         searcher.image_bytes(image_id(BASE[0][0]))
 
 
@@ -270,6 +274,35 @@ def test_only_registered_versions_can_be_changed_and_damaged_ones_are_refused(ro
     (copy / "metrics.json").write_text("{}")
     with pytest.raises(UdmlError, match=r"metrics\.json was changed"):
         Searcher.open(copy)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "index/index.faiss", "index/items.sqlite"])
+def test_a_version_changed_together_with_its_manifest_is_refused(root, name):
+    version = root / "models" / "versions" / "v1"
+    for path in (version / name, version / "bundle.json"):
+        path.chmod(0o644)
+    (version / name).write_bytes((version / name).read_bytes() + b" ")
+    told = read_json(version / "bundle.json")
+    told["files"][name] = asdict(record(version / name))
+    write_json(version / "bundle.json", told)
+    for path in (version, root / "models" / "champion"):
+        with pytest.raises(UdmlError, match=r"bundle\.json was changed"):
+            Searcher.open(path)
+
+
+@pytest.mark.parametrize("change", ["shorter", "empty", "longer", "flipped", "missing"])
+@pytest.mark.parametrize("name", ["index.faiss", "items.sqlite", "mixed.npy"])
+def test_a_workspaces_index_is_what_was_written_or_is_refused(tmp_path, name, change):
+    make_version(tmp_path, BASE, mixed=True)
+    index = tmp_path / "models" / "versions" / "v1" / "index"
+    for path in (index, index / name):
+        path.chmod(0o755)
+    whole = (index / name).read_bytes()
+    changed = {"shorter": whole[:-9], "empty": b"", "longer": whole + b"x", "flipped": whole[:-1] + b"\xf1"}
+    (index / name).write_bytes(changed[change]) if change in changed else (index / name).unlink()
+    unregistered = Chosen("workspace", index.parent / "model.onnx", index, None, "")
+    with pytest.raises(UdmlError, match=r"missing|no index" if change == "missing" else re.escape(name)):
+        Searcher.open(unregistered)
 
 
 def test_readers_go_on_while_one_writes(searcher):

@@ -1,5 +1,8 @@
 import asyncio
+import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import httpx
@@ -114,6 +117,44 @@ def test_pages_of_other_sites_cannot_call_it(registry):
         assert "access-control-allow-origin" not in answer.headers
 
 
+def test_what_the_browser_itself_says_is_believed(registry):
+    """A proxy may ask under another name than the one that the browser sees."""
+    behind = {"Origin": "https://pictures.example", "Sec-Fetch-Site": "same-origin"}
+    with client(registry, open_writes=True, allowed_hosts=("Pictures.example",)) as http:
+        for host in ("127.0.0.1:8000", "pictures.example", "pictures.example:443"):
+            assert http.post("/v1/search", content=FILE, headers={**behind, "Host": host}).status_code == 200
+        problem(http.get("/v1/version", headers={"Host": "evil.example"}), 421, "wrong_host")
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/healthz", "/v1/version", "/metrics", "/openapi.json"])
+def test_what_can_be_asked_for_can_be_asked_about(registry, path):
+    with client(registry) as http:
+        asked = http.head(path)
+        assert (asked.status_code, asked.content) == (200, b"")
+        assert asked.headers["content-type"] == http.get(path).headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("name", "request_of"),
+    [
+        ("url_too_long", lambda http: http.get("/v1/version?" + "x" * 17_000)),
+        ("url_too_long", lambda http: http.get("/" + "x" * 17_000)),
+        ("headers_too_large", lambda http: http.get("/", headers=[(f"x-{n}", "1") for n in range(101)])),
+        ("headers_too_large", lambda http: http.get("/", headers={"x": "1" * 66_000})),
+    ],
+)
+def test_the_head_of_a_request_has_limits(registry, name, request_of):
+    with client(registry) as http:
+        problem(request_of(http), 414 if name == "url_too_long" else 431, name)
+
+
+def test_a_caller_behind_a_trusted_proxy_counts_by_itself(registry, monkeypatch):
+    monkeypatch.setattr(security, "RateLimit", partial(RateLimit, clock=lambda: 0.0))
+    with client(registry, requests_per_minute=6) as http:  # nobody is trusted
+        told = [http.get("/v1/version", headers={"X-Forwarded-For": f"192.0.2.{n}"}) for n in range(3)]
+        assert [answer.status_code for answer in told] == [200, 429, 429]
+
+
 def test_a_site_that_was_allowed_can_call_it(registry):
     site = "https://shop.example"
     with client(registry, allowed_origins=(site,)) as http:
@@ -160,14 +201,40 @@ def test_more_requests_than_it_can_hold_are_told_when_to_come_back(monkeypatch):
     async def trial():
         guarded = httpx.ASGITransport(Guard(slow, Settings(), None, Metrics()))
         async with httpx.AsyncClient(transport=guarded, base_url="http://localhost") as http:
-            first = [asyncio.create_task(http.get("/healthz")) for _ in range(3)]
+            first = [asyncio.create_task(http.get("/openapi.json")) for _ in range(3)]
+            operators = [asyncio.create_task(http.get("/healthz")) for _ in range(9)]
             await asyncio.sleep(0)
-            refused = await http.get("/healthz")
+            refused = await http.get("/openapi.json")
             go_on.set()
-            held = [await answer for answer in first]
-            return held, refused, await http.get("/healthz")
+            held = [await answer for answer in [*first, *operators]]
+            return held, refused, await http.get("/openapi.json")
 
     held, refused, later = asyncio.run(trial())
-    assert [answer.status_code for answer in [*held, later]] == [204] * 4
+    assert [answer.status_code for answer in [*held, later]] == [204] * 13
     problem(refused, 503, "too_many_requests")
     assert refused.headers["retry-after"] == "1"
+
+
+def test_images_removed_twice_at_once_are_removed_once(registry):
+    with client(registry, open_writes=True) as http, ThreadPoolExecutor(8) as threads:
+        for _, data, _ in NEW[:4]:
+            added = http.post("/v1/items?name=a.png", content=data).json()["items"][0]["id"]
+            tries = [threads.submit(http.delete, "/v1/items", params={"id": added}) for _ in range(8)]
+            assert sorted(one.result().status_code for one in tries) == [200, *[404] * 7]
+
+
+def test_searches_do_not_wait_for_who_writes_and_writers_are_told_when_others_do(registry):
+    with client(registry, open_writes=True, deadline_seconds=3.0) as http, ThreadPoolExecutor(8) as threads:
+        image = http.post("/v1/items?name=a.png", content=NEW[0][1]).json()["items"][0]["id"]
+        with closing(sqlite3.connect(registry / "models" / "additions.sqlite")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = [
+                threads.submit(http.post, "/v1/items?name=b.png", content=NEW[1 + n % 3][1]) for n in range(8)
+            ]
+            for _ in range(3):
+                assert http.post("/v1/search", params={"id": image}).status_code == 200
+                assert http.get("/metrics").status_code == 200
+            for answer in waiting:
+                assert answer.result().json()["code"] in ("changing", "deadline")
+            other.execute("ROLLBACK")
+        assert http.post("/v1/items?name=b.png", content=NEW[1][1]).status_code == 200

@@ -19,7 +19,7 @@ def test_a_version_stays_open_until_the_work_is_done_even_if_nobody_waits_any_mo
         assert not engine.closed.is_set()
 
     async def test():
-        pool = BoundedPool(max_waiting=100)
+        pool = BoundedPool(max_waiting=100, seconds=600.0)
         task = asyncio.create_task(pool.run(version, work))
         await asyncio.to_thread(begun.wait, 120)
         task.cancel()
@@ -38,7 +38,7 @@ def test_more_than_may_wait_are_refused_and_errors_are_passed_on():
     version, free = OpenVersion(Engine()), threading.Event()
 
     async def test():
-        pool = BoundedPool(max_waiting=3)
+        pool = BoundedPool(max_waiting=3, seconds=600.0)
         tasks = [asyncio.create_task(pool.run(version, free.wait)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(Problem) as refused:

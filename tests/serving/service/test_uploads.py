@@ -80,23 +80,79 @@ def test_a_body_that_comes_too_slowly_is_a_408():
     assert refused.value.status == 408
 
 
+def of(caller, made):
+    made.scope["state"] = {"caller": caller}
+    return made
+
+
 def test_there_is_room_for_so_many_bytes_and_no_more():
     async def body():
         limited = reader(max_bytes=100)
         held = []
-        for _ in range(8):
-            entered = limited.read(request([b"x" * 100], [("content-length", "100")]))
+        for number in range(8):
+            entered = limited.read(of(f"caller {number // 2}", request([b"x" * 100])))
             await entered.__aenter__()
             held.append(entered)
-        with pytest.raises(Problem) as refused:
-            async with limited.read(request([b"x"], [("content-length", "1")])):
-                pass
-        assert (refused.value.status, refused.value.code) == (503, "no_room")
+        for made in (request([b"x"]), request([b"x"], [("content-length", "1")])):
+            with pytest.raises(Problem) as refused:
+                async with limited.read(of("another", made)):
+                    pass
+            assert (refused.value.status, refused.value.code) == (503, "no_room")
+        async with limited.read(request([], [("content-length", "0")])) as uploads:
+            assert uploads == []  # no body, no room
         await held.pop().__aexit__(None, None, None)
-        async with limited.read(request([b"x"], [("content-length", "1")])) as uploads:
+        async with limited.read(of("another", request([b"x"]))) as uploads:
             assert uploads == [Upload("", b"x")]
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_bodies_that_do_not_come_take_no_room_and_one_caller_never_takes_all(stated):
+    async def never():
+        await asyncio.Event().wait()
+
+    async def body():
+        limited = reader(max_bytes=100)
+        headers = [("content-length", "100")] if stated else []
+        raw = [(name.encode(), value.encode()) for name, value in headers]
+        unfinished = [Request({"type": "http", "method": "POST", "headers": raw}, never) for _ in range(500)]
+        tasks = [asyncio.create_task(limited.read(made).__aenter__()) for made in unfinished]
+        await asyncio.sleep(0)
+        greedy = [limited.read(of("greedy", request([b"x" * 100], headers))) for _ in range(2)]
+        for one in greedy:
+            await one.__aenter__()
+        with pytest.raises(Problem, match="too many uploads"):
+            await limited.read(of("greedy", request([b"x" * 100], headers))).__aenter__()
+        async with limited.read(of("another", request([b"x" * 100], headers))) as uploads:
+            assert len(uploads) == 1
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["utf-7", "unicode_escape", "raw_unicode_escape", "utf-16", "rot13", "zlib", "idna", "none", "x" * 99],
+)
+def test_the_sender_does_not_choose_how_names_are_read(charset):
+    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="\\ud800 \xc3\xbc.png"\r\n\r\n'
+    kind = ("content-type", f"multipart/form-data; charset={charset}; boundary=b")
+    [upload] = read(reader(1000), request([head + b"1\r\n--b--\r\n"], [kind]))
+    upload.name.encode()
+    assert upload.name.endswith("ü.png")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\ud800", "\udc80\ud800", "a\x1b[2J", "a\r\nb", "\u202egnp.exe", "x" * 10_000 + "\x00"],
+)
+def test_names_are_made_safe_where_they_come_in(name):
+    [upload] = read(reader(), request([b"1"]), name)
+    assert upload.name.encode().decode().isprintable()
+    assert 0 < len(upload.name) <= 500
 
 
 def test_a_large_form_never_touches_the_disk(monkeypatch):

@@ -11,6 +11,8 @@ import shutil
 import stat
 import tempfile
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -24,7 +26,7 @@ from udml.data.importing.places import write_places
 from udml.data.importing.tracking import BEHIND_A_LINK, track
 from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
-from udml.files import fingerprint, replace_directory, scratch_beside, sync
+from udml.files import exclusive, fingerprint, replace_directory, scratch_beside, sync
 from udml.parquet import write_table
 from udml.pixels import Reason
 from udml.progress import progress
@@ -40,7 +42,11 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def import_data(
-    path: Path | None, layout: str | None, data_root: Path, rules: WalkRules = _AS_IT_LIES
+    path: Path | None,
+    layout: str | None,
+    data_root: Path,
+    rules: WalkRules = _AS_IT_LIES,
+    before_replacing: Callable[[Path, Path], list[str]] = lambda *_: [],
 ) -> ImportSummary:
     """Replace `data_root` by an import of the image set at `path`.
 
@@ -51,6 +57,8 @@ def import_data(
         layout: name of the layout, or None to detect it.
         data_root: where the project keeps its data, `data`.
         rules: what of a folder to leave out.
+        before_replacing: called with `data_root` and what is to take its place; what it says is added to the
+            remarks.
 
     Raises:
         UdmlError: if there is nothing to import, the path or the layout is wrong, annotations are
@@ -64,16 +72,16 @@ def import_data(
         raise UdmlError("`places` is built in and takes no folder", "udml data import --layout places")
     scratch = scratch_beside(data_root)
     scratch.mkdir(parents=True, exist_ok=True)
-    for unfinished in scratch.glob("import-*"):  # of an import that was killed
-        shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        with tempfile.TemporaryDirectory(dir=scratch, prefix="import-") as name:
-            finished = Path(name, "data")
-            source = (
-                write_places(Path(name, PLACES)) if path is None else _read(path, layout, data_root, rules)
-            )
-            summary = _import(source, finished, scratch)
-            replace_directory(finished, data_root)
+        with (
+            exclusive(scratch, lambda: print("waiting for another import to end", flush=True)),
+            _own_scratch(scratch) as own,
+        ):
+            source = write_places(own / PLACES) if path is None else _read(path, layout, data_root, rules)
+            summary = _import(source, own / "data", scratch)
+            remarks = before_replacing(data_root, own / "data")
+            summary = replace(summary, remarks=[*summary.remarks, *remarks])
+            replace_directory(own / "data", data_root)
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
@@ -84,6 +92,15 @@ def import_data(
         return replace(summary, remarks=[*summary.remarks, f"{data_root} {BEHIND_A_LINK}"])
     track(data_root)
     return summary
+
+
+@contextmanager
+def _own_scratch(scratch: Path) -> Iterator[Path]:
+    """A folder of this import's own; the caller has seen to it that there is no other import."""
+    for unfinished in scratch.glob("import-*"):  # of an import that was killed
+        shutil.rmtree(unfinished, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="import-") as name:
+        yield Path(name)
 
 
 def _read(path: Path, layout: str | None, data_root: Path, rules: WalkRules) -> Layout:

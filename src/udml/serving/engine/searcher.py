@@ -22,9 +22,9 @@ from udml.pixels import decode
 from udml.processes import PerProcess
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
 from udml.registry.chosen import Chosen, choose
-from udml.registry.store import VERSIONS
+from udml.registry.store import VERSIONS, verify
 from udml.search.embedder import EmbeddedFiles, Embedder, embed_files
-from udml.search.gallery import open_index
+from udml.search.gallery import check_index, open_index
 from udml.search.items import ITEMS_FILE, Item, Items
 from udml.serving.engine.answers import Hit, Refine, Version, Wanted
 from udml.serving.engine.decoding import MAX_PIXELS, decode_for, embed_bytes
@@ -89,13 +89,15 @@ class Searcher:
         if path is None or isinstance(path, Chosen):
             chosen = path or choose()
             if chosen.directory is None:
+                check_index(chosen.index)
                 return cls(chosen.model, chosen.index, Path(data), chosen.name, None, threads)
             path = chosen.directory
         version = Path(path).resolve()
         if not version.is_dir():
             raise UdmlError(f"there is no version at {path}", "`udml models list` names the versions")
-        bundle = verify_bundle(version)
-        additions = version.parent.parent / ADDITIONS_FILE if version.parent.name == VERSIONS else None
+        models = version.parent.parent if version.parent.name == VERSIONS else None
+        bundle = verify_bundle(version) if models is None else verify(models, version.name)
+        additions = None if models is None else models / ADDITIONS_FILE
         model, index = version / MODEL_FILE, version / INDEX_DIRECTORY
         return cls(model, index, Path(data), bundle.name, additions, threads)
 

@@ -1,7 +1,6 @@
 """The service as one ASGI application."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
@@ -11,7 +10,6 @@ from fastapi import FastAPI, Response
 from starlette.middleware.cors import CORSMiddleware
 
 from udml import __version__
-from udml.errors import UdmlError
 from udml.serving.http import collection_routes, operation_routes, search_routes
 from udml.serving.http.dependencies import VERSION_HEADER
 from udml.serving.http.keys import read_keys
@@ -20,7 +18,8 @@ from udml.serving.service import problems
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.service import Service
 from udml.serving.service.settings import Settings
-from udml.serving.service.switching import Opener, Versions
+from udml.serving.service.switching import POLL_SECONDS, Opener, Versions
+from udml.serving.service.watching import NOTHING_YET, Watch, identity
 
 _SCRIPTS = ("page.js", "cards.js", "crop.js", "query.js", "service.js")
 _PAGE = {
@@ -29,8 +28,7 @@ _PAGE = {
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-_KEYS_POLL_SECONDS = 1.0
-log = logging.getLogger(__name__)
+_KEYS_POLL_SECONDS = 0.5
 
 
 def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard:
@@ -52,15 +50,17 @@ def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = service = Service(settings, versions, metrics)
         guard.require_room = service.batcher.require_room
-        watches = [
-            asyncio.create_task(versions.watch()),
-            asyncio.create_task(_watch_keys(guard, settings.keys)),
-        ]
+        watches = [guard.door.sweep(), versions.watch.follow(POLL_SECONDS)]
+        service.watches = {"champion": versions.watch}
+        if settings.keys is not None:
+            service.watches["keys"] = _watch_keys(guard, settings.keys)
+            watches.append(service.watches["keys"].follow(_KEYS_POLL_SECONDS))
+        tasks = [asyncio.create_task(watch) for watch in watches]
         yield
-        for watch in watches:
-            watch.cancel()
+        for task in tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await watch
+                await task
         await asyncio.to_thread(service.close)
 
     app = FastAPI(
@@ -97,14 +97,10 @@ def _page_file(name: str, media_type: str) -> Callable[[], object]:
     return send
 
 
-async def _watch_keys(guard: Guard, path: Path | None) -> None:
-    """Follow the file of keys: a removed key is refused within a second."""
-    seen = None
-    while path is not None:
-        try:
-            before, seen = seen, path.stat().st_mtime_ns
-            if seen != before:
-                guard.keys = await asyncio.to_thread(read_keys, path)
-        except (UdmlError, OSError) as error:
-            log.error("the keys stay as they were: %s", error)
-        await asyncio.sleep(_KEYS_POLL_SECONDS)
+def _watch_keys(guard: Guard, path: Path) -> Watch:
+    """A removed key is refused within a second, or readiness says that it may not be."""
+
+    async def take_in() -> None:
+        guard.keys = await asyncio.to_thread(read_keys, path)
+
+    return Watch(lambda: identity(path), take_in, NOTHING_YET)

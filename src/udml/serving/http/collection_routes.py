@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from udml.errors import UdmlError
+from udml.collection.outcome import NoImageError
 from udml.search.items import Item
 from udml.serving.http import schemas
 from udml.serving.http.dependencies import (
@@ -127,7 +127,7 @@ async def add_items(
     async with service.uploads.read(request, name) as uploads:
         if not uploads:
             raise Problem(400, "no_image", "send at least one image")
-        done = await service.run(version, lambda: add_uploads(version.searcher, uploads, label, max_pixels))
+        done = await service.write(version, lambda: add_uploads(version.searcher, uploads, label, max_pixels))
     return schemas.AddedItems(version=version.name, items=[schemas.AddedItem.of(added) for added in done])
 
 
@@ -140,9 +140,12 @@ async def remove_items(
     """Remove images, all of these or none. That is on disk when this answers."""
 
     def remove() -> None:
-        version.searcher.remove([known(version, image_id).image_id for image_id in image_ids])
+        try:
+            version.searcher.remove([int(image_id, 16) for image_id in image_ids])
+        except NoImageError as error:  # perhaps somebody else has just removed it
+            raise _not_found(f"{error.image_id:016x}") from error
 
-    await service.run(version, remove)
+    await service.write(version, remove)
     return schemas.RemovedItems(version=version.name, removed=image_ids)
 
 
@@ -150,8 +153,12 @@ def known(version: OpenVersion, image_id: str) -> Item:
     """The image of this id, or a 404."""
     try:
         return version.searcher.item(int(image_id, 16))
-    except UdmlError as error:
-        raise Problem(404, "not_found", f"there is no image {image_id} in the collection") from error
+    except NoImageError as error:
+        raise _not_found(image_id) from error
+
+
+def _not_found(image_id: str) -> Problem:
+    return Problem(404, "not_found", f"there is no image {image_id} in the collection")
 
 
 def _items(version: OpenVersion, image_ids: list[int]) -> list[schemas.Item]:

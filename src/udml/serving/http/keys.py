@@ -7,13 +7,16 @@ the hash.
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from udml.errors import UdmlError
-from udml.files import atomic_path, read_json
+from udml.files import atomic_path, exclusive, read_json
 
 _PREFIX = "udml_"  # lets secret scanners recognise a key
 
@@ -43,11 +46,12 @@ def add_key(path: Path, name: str) -> str:
     Raises:
         UdmlError: if there is a key of that name.
     """
-    keys = read_keys(path) if path.exists() else {}
-    if name in keys:
-        raise UdmlError(f"there is a key {name} in {path}", "remove it first, or choose another name")
-    key = _PREFIX + secrets.token_urlsafe(32)
-    _write(path, {**keys, name: _sha256(key)})
+    with _changing(path):
+        keys = read_keys(path) if path.exists() else {}
+        if name in keys:
+            raise UdmlError(f"there is a key {name} in {path}", "remove it first, or choose another name")
+        key = _PREFIX + secrets.token_urlsafe(32)
+        _write(path, {**keys, name: _sha256(key)})
     return key
 
 
@@ -57,10 +61,11 @@ def remove_key(path: Path, name: str) -> None:
     Raises:
         UdmlError: if there is none of that name.
     """
-    keys = read_keys(path)
-    if name not in keys:
-        raise UdmlError(f"there is no key {name} in {path}", "`udml keys list` names them")
-    _write(path, {other: sha256 for other, sha256 in keys.items() if other != name})
+    with _changing(path):
+        keys = read_keys(path)
+        if name not in keys:
+            raise UdmlError(f"there is no key {name} in {path}", "`udml keys list` names them")
+        _write(path, {other: sha256 for other, sha256 in keys.items() if other != name})
 
 
 def owner(keys: Mapping[str, str], presented: str) -> str | None:
@@ -77,7 +82,30 @@ def _sha256(key: str) -> str:
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    """One writer at a time, of all processes; what it reads is still so when it writes."""
+    real = path.resolve()
+    try:
+        with exclusive(real.with_name(f".{real.name}.lock")):
+            yield
+    except OSError as error:
+        raise UdmlError(f"cannot change {path}: {error.strerror}", "check its folder and the disk") from error
+
+
 def _write(path: Path, keys: Mapping[str, str]) -> None:
-    with atomic_path(path) as temporary:
+    """Replace the file; a link stays one, and the file keeps its owner and mode."""
+    real = path.resolve()
+    before = real.stat() if real.exists() else None
+    with atomic_path(real) as temporary:
         temporary.touch(0o600)
         temporary.write_text(json.dumps(keys, indent=2) + "\n")
+        if before is not None:
+            _give_to(temporary, before)
+
+
+def _give_to(file: Path, facts: os.stat_result) -> None:
+    now = file.stat()
+    if (now.st_uid, now.st_gid) != (facts.st_uid, facts.st_gid):
+        os.chown(file, facts.st_uid, facts.st_gid)
+    file.chmod(stat.S_IMODE(facts.st_mode))

@@ -34,15 +34,17 @@ async def alive() -> schemas.Health:
 
 
 @router.get("/readyz", responses=problems())
-async def ready(service: ForAnyone) -> schemas.Health:
-    """Whether it can search now."""
+async def ready(service: ForAnyone) -> schemas.Readiness:
+    """Whether it can search now; and what was changed, but is not in force since it could not be read."""
     if not service.batcher.alive:
         raise busy("not_ready", "the engine has stopped")
-    return schemas.Health(status="ok")
+    return schemas.Readiness(status="ok", behind=sorted(n for n, w in service.watches.items() if w.behind))
 
 
 @router.get("/metrics", response_class=Response, responses=problems())
 async def metrics(service: ForReaders, version: CurrentVersion) -> Response:
     """Figures for Prometheus."""
-    service.metrics.items.set(await service.run(version, lambda: len(version.searcher)))
+    for name, watch in service.watches.items():
+        service.metrics.behind.labels(name).set(watch.behind is not None)
+    service.metrics.items.set(await service.observe(version, lambda: len(version.searcher)))
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -180,3 +180,11 @@ class Health(BaseModel):
     """It lives."""
 
     status: Literal["ok"]
+
+
+class Readiness(Health):
+    """It can search."""
+
+    behind: list[Literal["champion", "keys"]] = Field(
+        description="what was changed, but is not in force: it could not be read yet; the log says why"
+    )

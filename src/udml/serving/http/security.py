@@ -3,15 +3,15 @@
 Wraps the whole application, so that no answer leaves without its headers, a 500 included.
 """
 
-import ipaddress
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from udml.serving.addresses import UNKNOWN, caller_address, caller_network
+from udml.serving.http.connections import MAX_HEAD_BYTES, Door, connection_bounds
 from udml.serving.http.keys import owner
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import Problem, busy, problem_response
@@ -22,6 +22,10 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _BURST_SECONDS = 10  # a bucket holds what this long a time earns
 _MAX_BUCKETS = 10_000
 _MAX_RUNNING = 500  # requests at a time, however small; each holds a connection and some memory
+_MAX_RUNNING_EACH = 125  # of one caller
+_MAX_URL_BYTES = 16 * 2**10
+_MAX_FIELDS = 100
+_OPERATION_PATHS = ("/healthz", "/readyz", "/metrics")  # always answered: nothing else takes their room
 _EMBEDDING_PATHS = ("/v1/search", "/v1/embed")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -62,6 +66,7 @@ class Guard:
     """The outermost layer of the service.
 
     Attributes:
+        door: the connections that requests come by.
         keys: hex sha256 of each API key by name, or None where there are no keys; may be replaced
             while the service runs.
         require_room: raises a 503 where too many images wait; set once the service is there.
@@ -74,8 +79,10 @@ class Guard:
         self._settings = settings
         self._metrics = metrics
         self._limit = RateLimit(settings.requests_per_minute)
-        self._local = settings.host in _LOCAL_NAMES
-        self._running = 0
+        self._proxies = settings.proxy_networks
+        self._hosts = _hosts(settings)
+        self._running: Counter[str] = Counter()
+        self.door = Door(connection_bounds(settings))
         self.keys = keys
         self.require_room: Callable[[], None] = lambda: None
 
@@ -85,7 +92,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        status = 500
+        status, bodiless = 500, scope["method"] == "HEAD"
+        if bodiless:  # what can be asked for can be asked about
+            scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -95,33 +104,44 @@ class Guard:
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+            elif bodiless:
+                message = {**message, "body": b""}
             await send(message)
 
-        self._running += 1
+        caller = self._caller(scope)
+        self._running[caller] += 1
         try:
-            self._check(scope)
+            self._check(scope, caller)
         except Problem as problem:
             await problem_response(problem)(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
         finally:
-            self._running -= 1
+            self._running[caller] -= 1
+            self._running += Counter()  # forgets who has none
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.stage_seconds.labels("total").observe(time.perf_counter() - began)
 
-    def _check(self, scope: Scope) -> None:
+    def _caller(self, scope: Scope) -> str:
+        """Whose request it is, by its address: the part of it that counts as one caller."""
+        peer = (scope.get("client") or (UNKNOWN, 0))[0]
+        return caller_network(caller_address(peer, Headers(scope=scope).getlist, self._proxies))
+
+    def _check(self, scope: Scope, address: str) -> None:
         """Raise the problem of a request that must not go on."""
-        if self._running > _MAX_RUNNING:
-            raise busy("too_many_requests", f"{_MAX_RUNNING} requests are being answered; try again")
+        _check_head(scope)
+        if scope["path"] not in _OPERATION_PATHS:
+            self._check_room(address)
         headers = Headers(scope=scope)
         self._check_host(headers)
         if scope["method"] not in _SAFE_METHODS:
             self._check_site(headers)
         name = self._key_name(headers)
-        scope.setdefault("state", {})["key_name"] = name
+        caller = f"key {name}" if name else address
+        scope.setdefault("state", {}).update(key_name=name, caller=caller)
         if scope["path"].startswith("/v1/"):
-            seconds = self._limit.wait_seconds(f"key {name}" if name else _network(scope))
+            seconds = self._limit.wait_seconds(caller)
             if seconds:
                 raise Problem(
                     429, "rate_limited", f"too many requests, the limit is "
@@ -132,12 +152,20 @@ class Guard:
         if scope["path"] in _EMBEDDING_PATHS and b"id=" not in scope["query_string"]:
             self.require_room()
 
+    def _check_room(self, address: str) -> None:
+        if self._running.total() > _MAX_RUNNING:
+            raise busy("too_many_requests", f"{_MAX_RUNNING} requests are being answered; try again")
+        if self._running[address] > _MAX_RUNNING_EACH:
+            raise busy("too_many_requests", f"{_MAX_RUNNING_EACH} of your requests are being answered")
+
     def _check_host(self, headers: Headers) -> None:
         """A service on loopback answers to local names only: a web site that has its own name point to
         127.0.0.1 (DNS rebinding) must not read the collection through a visitor's browser.
         """
-        if self._local and _host_name(headers.get("host", "")) not in _LOCAL_NAMES:
-            raise Problem(421, "wrong_host", "this service answers to localhost and 127.0.0.1 only")
+        if self._hosts and _host_name(headers.get("host", "")) not in self._hosts:
+            raise Problem(
+                421, "wrong_host", f"this service answers to {', '.join(self._hosts)} only; see --allow-host"
+            )
 
     def _check_site(self, headers: Headers) -> None:
         """Pages of other web sites must not search, add or remove through a visitor's browser."""
@@ -145,6 +173,8 @@ class Guard:
         if origin in self._settings.allowed_origins:
             return
         site = headers.get("sec-fetch-site")
+        if site == "same-origin":  # no page can write it; behind a proxy Host may be another name
+            return
         foreign = site is not None and site not in ("same-origin", "none")
         # an Origin is a scheme, "://" and what stands in Host; "null" where the browser tells none
         if foreign or (origin is not None and origin.partition("://")[2] != headers.get("host")):
@@ -177,16 +207,27 @@ def _unauthorized(sentence: str) -> Problem:
     return Problem(401, "unauthorized", sentence, {"WWW-Authenticate": "Bearer"})
 
 
+def _check_head(scope: Scope) -> None:
+    """What a parser has let through may still be more than anybody needs."""
+    url = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    if url > _MAX_URL_BYTES:
+        raise Problem(414, "url_too_long", f"the address may have {_MAX_URL_BYTES} bytes at most")
+    fields = scope["headers"]
+    if len(fields) > _MAX_FIELDS or sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
+        raise Problem(
+            431, "headers_too_large",
+            f"a request may have {_MAX_FIELDS} header fields of {MAX_HEAD_BYTES} bytes together",
+        )  # fmt: skip
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    """The names that the service answers to; empty for any."""
+    if not settings.allowed_hosts and settings.host not in _LOCAL_NAMES:
+        return ()
+    own = () if settings.host in (*_LOCAL_NAMES, "0.0.0.0", "::") else (settings.host.lower(),)
+    return (*_LOCAL_NAMES, *own, *(name.lower() for name in settings.allowed_hosts))
+
+
 def _host_name(host: str) -> str:
     """The name in a Host header: no port, no brackets."""
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0].lower()
-
-
-def _network(scope: Mapping[str, Any]) -> str:
-    """The caller's address; of IPv6 the first 64 bits, since everyone has all the others to choose from."""
-    host = (scope.get("client") or ("unknown", 0))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return str(host)
-    return str(address if address.version == 4 else ipaddress.ip_network((address, 64), strict=False))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from fastapi import Request
 
+from udml.collection.outcome import NoImageError
 from udml.cropping import Crop
 from udml.errors import UdmlError
 from udml.search.mixed_query import mixed_query
@@ -93,5 +94,5 @@ async def _query(
 def _vector(version: OpenVersion, image_id: int) -> np.ndarray:
     try:
         return version.searcher.collection.vector(image_id)
-    except UdmlError as error:
+    except NoImageError as error:
         raise Problem(404, "not_found", f"there is no image {image_id:016x} in the collection") from error

@@ -18,6 +18,7 @@ class Metrics:
         thumbnails: looked up in the cache, by result: hit or miss.
         items: images that can be found, now.
         version: 1 for the version that serves.
+        behind: 1 where a change of the keys or the champion could not be read yet, else 0.
         switches: to another version, by result: done or refused.
     """
 
@@ -36,4 +37,5 @@ class Metrics:
         self.thumbnails = Counter("udml_thumbnail_cache", "Thumbnails looked up", ["result"], registry=r)
         self.items = Gauge("udml_items", "Images that can be found", registry=r)
         self.version = Gauge("udml_version", "What serves", ["version", "model_version"], registry=r)
+        self.behind = Gauge("udml_behind", "A change that could not be read yet", ["what"], registry=r)
         self.switches = Counter("udml_switches", "Switches of the version", ["result"], registry=r)

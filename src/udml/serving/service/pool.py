@@ -1,10 +1,12 @@
 """A few threads for work of milliseconds that must not hold up the event loop."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from udml.deadlines import of_use_until
 from udml.machine import usable_cores
 from udml.serving.service.problems import busy
 from udml.serving.service.switching import OpenVersion
@@ -13,11 +15,18 @@ T = TypeVar("T")
 
 
 class BoundedPool:
-    """As many threads as cores, and a bounded number of callers that wait for them."""
+    """As many threads as cores, and a bounded number of callers that wait for them.
 
-    def __init__(self, max_waiting: int) -> None:
-        self._threads = ThreadPoolExecutor(usable_cores(), "lookup")
+    Args:
+        max_waiting: callers at a time.
+        seconds: that work is of use after it was asked for.
+        name: of its threads.
+    """
+
+    def __init__(self, max_waiting: int, seconds: float, name: str = "lookup") -> None:
+        self._threads = ThreadPoolExecutor(usable_cores(), name)
         self._max_waiting = max_waiting
+        self._seconds = seconds
         self._waiting = 0
 
     async def run(self, version: OpenVersion, work: Callable[[], T]) -> T:
@@ -29,6 +38,7 @@ class BoundedPool:
         if self._waiting >= self._max_waiting:
             raise busy("overloaded", "too many requests are waiting; try again shortly")
         loop = asyncio.get_running_loop()
+        until = time.monotonic() + self._seconds
         self._waiting += 1
         version.take()
 
@@ -36,7 +46,11 @@ class BoundedPool:
             self._waiting -= 1
             version.release()
 
-        future = self._threads.submit(work)
+        def in_time() -> T:
+            with of_use_until(until):
+                return work()
+
+        future = self._threads.submit(in_time)
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(done))
         return await asyncio.wrap_future(future)  # given up, it is dropped unless it has begun
 

@@ -9,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from udml.errors import UdmlError
+from udml.collection.outcome import GoneError
+from udml.errors import BusyError, UdmlError
 from udml.pixels import Reason, Undecodable
 
 MEDIA_TYPE = "application/problem+json"
@@ -91,7 +92,11 @@ async def _of_http(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _of_engine(_: Request, error: Exception) -> JSONResponse:
-    """A fault of the service's own files: told to the operator, not to the caller."""
+    """A fault of the service's own files is told to the operator, not to the caller."""
+    if isinstance(error, BusyError):
+        return problem_response(busy("changing", "others are changing the collection; try again shortly"))
+    if isinstance(error, GoneError):
+        return problem_response(Problem(410, "gone", error.what))
     log.error("%s", error)
     return problem_response(Problem(500, "internal", "the service cannot do this; its log says why"))
 

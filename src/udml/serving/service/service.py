@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from fastapi import Request
 
@@ -16,8 +16,11 @@ from udml.serving.service.settings import Settings
 from udml.serving.service.switching import OpenVersion, Versions
 from udml.serving.service.thumbnails import ThumbnailCache
 from udml.serving.service.uploads import UploadReader
+from udml.serving.service.watching import Watch
 
 T = TypeVar("T")
+Watched = Literal["champion", "keys"]
+_MAX_OPERATORS = 8  # that ask for figures at a time
 
 
 class Service:
@@ -30,6 +33,7 @@ class Service:
         batcher: turns images into answers.
         uploads: reads bodies.
         thumbnails: made lately.
+        watches: on what may change while it runs, by name.
     """
 
     def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
@@ -39,7 +43,10 @@ class Service:
         self.batcher = Batcher(settings.max_waiting, settings.max_pixels, metrics)
         self.uploads = UploadReader(settings.max_upload_bytes, settings.deadline_seconds, metrics)
         self.thumbnails = ThumbnailCache(metrics)
-        self._pool = BoundedPool(settings.max_waiting)
+        self.watches: dict[Watched, Watch] = {}
+        self._pool = BoundedPool(settings.max_waiting, settings.deadline_seconds)
+        self._writers = BoundedPool(settings.max_waiting, settings.deadline_seconds, "write")
+        self._operators = BoundedPool(_MAX_OPERATORS, settings.deadline_seconds, "operate")
         self._clusters: tuple[tuple[str, int], Clusters] | None = None  # of a version at a revision
         self._clustering = asyncio.Lock()
 
@@ -51,6 +58,24 @@ class Service:
         """
         async with self.deadline():
             return await self._pool.run(version, work)
+
+    async def write(self, version: OpenVersion, work: Callable[[], T]) -> T:
+        """Do `work`, which changes the collection of `version`, in a thread that no reader waits for.
+
+        Raises:
+            Problem: 503, where too many wait or it takes too long.
+        """
+        async with self.deadline():
+            return await self._writers.run(version, work)
+
+    async def observe(self, version: OpenVersion, work: Callable[[], T]) -> T:
+        """Do `work`, which an operator asks for, in a thread that no request of others waits for.
+
+        Raises:
+            Problem: 503, where too many wait or it takes too long.
+        """
+        async with self.deadline():
+            return await self._operators.run(version, work)
 
     async def embed(self, request: Request, version: OpenVersion) -> Answer:
         """The vector of the one image that a request carries."""
@@ -72,7 +97,8 @@ class Service:
     def close(self) -> None:
         """Answer what waits, then let go of everything."""
         self.batcher.close()
-        self._pool.close()
+        for pool in (self._pool, self._writers, self._operators):
+            pool.close()
         self.versions.close()
 
     @asynccontextmanager

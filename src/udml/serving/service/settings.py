@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from udml.errors import UdmlError
+from udml.serving.addresses import Network, parse_networks
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Settings:
         max_waiting: images that may wait for decoding and embedding; further ones get 503.
         deadline_seconds: a request that takes longer gets 503 (408 where its body is what is late).
         allowed_origins: other web sites whose pages may call the API (CORS).
+        allowed_hosts: names that the service answers to besides local ones, such as a proxy passes on.
+        trusted_proxies: networks whose word on where a request comes from counts.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +37,8 @@ class Settings:
     max_waiting: int = 64
     deadline_seconds: float = 10.0
     allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("max_upload_bytes", "max_pixels", "max_waiting", "deadline_seconds"):
@@ -43,3 +48,9 @@ class Settings:
             raise UdmlError(f"port is {self.port}", "it must be between 0 and 65535")
         if self.requests_per_minute < 0:
             raise UdmlError(f"requests_per_minute is {self.requests_per_minute}", "0 is no limit")
+        parse_networks(self.trusted_proxies)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The trusted proxies, parsed."""
+        return parse_networks(self.trusted_proxies)

@@ -16,10 +16,12 @@ from typing import Self
 
 import numpy as np
 
+from udml.errors import UdmlError
 from udml.machine import give_back_freed_memory
 from udml.registry.store import CHAMPION, version_directory
 from udml.serving.engine.searcher import Searcher
 from udml.serving.service.metrics import Metrics
+from udml.serving.service.watching import Watch
 
 POLL_SECONDS = 0.2  # reading a link takes microseconds
 Opener = Callable[[Path], Searcher]
@@ -69,6 +71,7 @@ class Versions:
     """The current version, and the watch on `models/champion`.
 
     Attributes:
+        watch: follows the champion.
         refused: the last champion that could not be opened, and why; None if the last one could.
     """
 
@@ -86,9 +89,10 @@ class Versions:
         self._models = models
         self._open_searcher = open_searcher
         self._metrics = metrics
-        self._seen = self._link()
+        seen = self._link()
         self._current = self._open()
         self.refused: str | None = None
+        self.watch = Watch(self._link, self._switch, seen)
         self._tell()
 
     @contextmanager
@@ -100,15 +104,6 @@ class Versions:
         finally:
             version.release()
 
-    async def watch(self) -> None:
-        """Follow the champion for ever."""
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            link = self._link()
-            if link != self._seen:
-                self._seen = link
-                await self._switch()
-
     def close(self) -> None:
         """Let go of the current version."""
         self._current.release()
@@ -117,11 +112,13 @@ class Versions:
         try:
             opened = await asyncio.to_thread(self._open)
         except Exception as error:  # whatever is wrong with it, the old one goes on
-            name = "nothing" if self._seen is None else Path(self._seen[0]).name
-            self.refused = f"{name}: {error}"
-            self._metrics.switches.labels("refused").inc()
-            log.error("%s is not served, %s goes on: %s", name, self._current.name, error)
-            return
+            refused = f"{self._named()}: {error}"
+            if refused != self.refused:
+                self._metrics.switches.labels("refused").inc()
+            self.refused = refused
+            raise UdmlError(
+                f"{self._named()} is not served, {self._current.name} goes on: {error}"
+            ) from error
         before, self._current = self._current, opened
         self.refused = None
         self._metrics.switches.labels("done").inc()
@@ -140,14 +137,23 @@ class Versions:
             raise
         return OpenVersion(searcher)
 
-    def _link(self) -> tuple[str, int, int] | None:
-        """What the link is now: a promotion makes a new one, even to the same version."""
-        path = self._models / CHAMPION
+    def _link(self) -> tuple[int, int] | None:
+        """What the link is now: a promotion makes a new one, even to the same version.
+
+        Raises:
+            OSError: if that can't be told.
+        """
         try:
-            status = path.lstat()
-            return os.readlink(path), status.st_ino, status.st_mtime_ns
-        except OSError:
+            status = (self._models / CHAMPION).lstat()
+        except FileNotFoundError:
             return None
+        return status.st_ino, status.st_mtime_ns
+
+    def _named(self) -> str:
+        try:
+            return Path(os.readlink(self._models / CHAMPION)).name
+        except OSError:
+            return "nothing"
 
     def _tell(self) -> None:
         self._metrics.version.clear()

@@ -5,21 +5,35 @@ something.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import Problem, busy
+from udml.text import foreign_name
 
 _BUDGET_BODIES = 8  # this many bodies of the largest size allowed fit into memory at once
+_SHARE_BODIES = 2  # of one caller
+_MAX_NAME = 500
 _MAX_FILES = 100
 _MAX_FIELDS = 4
 _IMAGE = "image"
+
+
+@dataclass
+class _Room:
+    """What a request holds: whose it is, and how many bytes."""
+
+    caller: str
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,12 +52,15 @@ class Upload:
 
 
 class UploadReader:
-    """Reads uploads, within a budget of bytes that all requests share."""
+    """Reads uploads, within a budget of bytes that all requests share.
+
+    What has arrived counts, not what is announced: a body that never comes takes no room.
+    """
 
     def __init__(self, max_bytes: int, deadline_seconds: float, metrics: Metrics) -> None:
         self._max_bytes = max_bytes
         self._deadline_seconds = deadline_seconds
-        self._free_bytes = _BUDGET_BODIES * max_bytes
+        self._held: Counter[str] = Counter()  # bytes, by caller
         self._metrics = metrics
 
     @asynccontextmanager
@@ -60,44 +77,54 @@ class UploadReader:
         Raises:
             Problem: 413 too large, 503 no room, 408 too slow, 400 not multipart, or no image in it.
         """
-        wanted = self._size(request)
-        if wanted > self._free_bytes:
-            raise busy("no_room", "too many uploads at once; try again shortly")
-        self._reserve(wanted)
+        room = _Room(request.scope.get("state", {}).get("caller", ""))
+        self._require(room, self._stated(request))
         try:
             with self._metrics.stage_seconds.labels("read").time():
-                uploads = await self._read(request, name or "", fields)
+                uploads = await self._read(request, room, foreign_name(name or "", _MAX_NAME), fields)
             yield uploads
         finally:
-            self._reserve(-wanted)
+            self._take(room, -room.bytes)
 
-    def _reserve(self, size_bytes: int) -> None:
-        self._free_bytes -= size_bytes
+    def _require(self, room: "_Room", size_bytes: int) -> None:
+        """Raise a 503 where there is no room for so much more."""
+        is_full = self._held.total() + size_bytes > _BUDGET_BODIES * self._max_bytes
+        if size_bytes and (is_full or self._held[room.caller] + size_bytes > _SHARE_BODIES * self._max_bytes):
+            raise busy("no_room", "too many uploads at once; try again shortly")
+
+    def _take(self, room: "_Room", size_bytes: int) -> None:
+        room.bytes += size_bytes
+        self._held[room.caller] += size_bytes
+        if not self._held[room.caller]:
+            del self._held[room.caller]
         self._metrics.uploading_bytes.inc(size_bytes)
 
-    def _size(self, request: Request) -> int:
-        """What the body says it has, else the most it may have."""
-        stated = request.headers.get("content-length")
-        if stated is None:
-            return self._max_bytes
-        if int(stated) > self._max_bytes:  # the server has checked that these are digits
+    def _stated(self, request: Request) -> int:
+        """What the body says it has; 0 where it doesn't say."""
+        stated = int(request.headers.get("content-length", 0))  # the server has checked that these are digits
+        if stated > self._max_bytes:
             raise self._too_large()
-        return int(stated)
+        return stated
 
-    async def _read(self, request: Request, name: str, fields: Sequence[str]) -> list[Upload]:
+    async def _read(self, request: Request, room: "_Room", name: str, fields: Sequence[str]) -> list[Upload]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 if kind == "multipart/form-data":
-                    return await self._read_form(request, fields)
-                body = b"".join([chunk async for chunk in self._stream(request)])
+                    return await self._read_form(request, room, fields)
+                body = b"".join([chunk async for chunk in self._stream(request, room)])
+        except ClientDisconnect:
+            raise Problem(408, "upload_cut_off", "the upload did not come to its end") from None
         except TimeoutError:
             raise Problem(408, "upload_too_slow", "the upload did not arrive in time") from None
         return [Upload(name, body)] if body else []
 
-    async def _read_form(self, request: Request, fields: Sequence[str]) -> list[Upload]:
+    async def _read_form(self, request: Request, room: "_Room", fields: Sequence[str]) -> list[Upload]:
         parser = MultiPartParser(
-            request.headers, self._stream(request), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
+            _without_charset(request.headers),
+            self._stream(request, room),
+            max_files=_MAX_FILES,
+            max_fields=_MAX_FIELDS,
         )
         parser.spool_max_size = self._max_bytes + 1  # nothing goes to a temporary file
         try:
@@ -109,18 +136,25 @@ class UploadReader:
             if field not in fields or not isinstance(value, UploadFile):
                 names = " or ".join(f"`{one}`" for one in fields)
                 raise Problem(400, "bad_form", f"every part must be a file named {names}")
-            uploads.append(Upload(value.filename or "", value.file.read(), field))
+            uploads.append(Upload(foreign_name(value.filename or "", _MAX_NAME), value.file.read(), field))
         await form.close()
         return uploads
 
-    async def _stream(self, request: Request) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, request: Request, room: "_Room") -> AsyncGenerator[bytes, None]:
         """The body in chunks, refused once it exceeds what is allowed, whatever it said of itself."""
-        received = 0
         async for chunk in request.stream():
-            received += len(chunk)
-            if received > self._max_bytes:
+            if room.bytes + len(chunk) > self._max_bytes:
                 raise self._too_large()
+            self._require(room, len(chunk))
+            self._take(room, len(chunk))
             yield chunk
 
     def _too_large(self) -> Problem:
         return Problem(413, "upload_too_large", f"an upload may have {self._max_bytes} bytes at most")
+
+
+def _without_charset(headers: Headers) -> Headers:
+    """Only what a form needs: names in it are UTF-8 (RFC 7578), whatever encoding its sender chooses."""
+    boundary = parse_options_header(headers["content-type"])[1].get(b"boundary")
+    told = b"" if boundary is None else b'; boundary="' + boundary.replace(b'"', b'\\"') + b'"'
+    return Headers(raw=[(b"content-type", b"multipart/form-data" + told)])

@@ -1,0 +1,226 @@
+"""Connections of bounded number, age and size, in front of uvicorn's own protocols.
+
+What a connection may cost before the application sees a request: the bytes of a request's head, seconds
+for it to arrive, bytes around a body that are no part of it (chunks' extensions, trailers), requests sent
+ahead. Neither parser bounds all of these: httptools none, h11 the size of a head.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from udml.machine import open_files_limit
+from udml.serving.addresses import UNKNOWN, Network, caller_network, is_trusted
+from udml.serving.service.settings import Settings
+
+MAX_HEAD_BYTES = 64 * 2**10
+_FRAMING_PER_BYTE = 8  # a chunk of one byte comes with five others
+_MAX_FIELDS = 256  # with trailers; an answer tells of fewer that are too many
+_MAX_AHEAD = 8  # requests of one connection that wait for the one that is answered
+_SWEEP_SECONDS = 0.5
+_HEAD_SECONDS = 10.0
+_MAX_CONNECTIONS, _LEAST_CONNECTIONS = 1000, 64
+_OWN_FILES = 100
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 34\r\nconnection: close\r\n\r\nthe head of the request is too big"
+)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of connections.
+
+    Attributes:
+        most: in all.
+        most_per_caller: of one caller; trusted proxies may have as many as there are.
+        head_seconds: for the head of a request to arrive, from the start or the last answer.
+        request_seconds: from there until the answer has been read.
+        trusted: proxies.
+    """
+
+    most: int
+    most_per_caller: int
+    head_seconds: float
+    request_seconds: float
+    trusted: tuple[Network, ...] = ()
+
+
+class Door:
+    """All open connections. One that waits for its caller gives way to a new one when there are too many."""
+
+    def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
+        self.bounds = bounds
+        self.clock = clock
+        self._by_caller: dict[str, dict[Any, None]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def enter(self, connection: Any, address: str) -> str | None:
+        """Let a connection in, as what counts as its caller; None where there is no room even so."""
+        caller = caller_network(address)
+        own = self._by_caller.get(caller, {})
+        if len(own) >= self.bounds.most_per_caller and not is_trusted(address, self.bounds.trusted):
+            if not self._make_room(caller):
+                return None
+        elif self._count >= self.bounds.most and not self._make_room(
+            max(self._by_caller, key=lambda one: len(self._by_caller[one]))
+        ):
+            return None
+        self._by_caller.setdefault(caller, {})[connection] = None
+        self._count += 1
+        return caller
+
+    def leave(self, connection: Any, caller: str) -> None:
+        """Forget a connection, if it is still known."""
+        own = self._by_caller.get(caller, {})
+        if connection in own:
+            del own[connection]
+            self._count -= 1
+            if not own:
+                del self._by_caller[caller]
+
+    def _make_room(self, caller: str) -> bool:
+        """Close the connection of a caller that has been waiting for it the longest, if one is."""
+        waiting = [one for one in self._by_caller[caller] if one.waits_since is not None]
+        if not waiting:
+            return False
+        given_up = min(waiting, key=lambda one: one.waits_since)
+        self.leave(given_up, caller)
+        given_up.give_up()
+        return True
+
+    async def sweep(self) -> None:
+        """Close what takes too long, for ever."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self.close_late()
+
+    def close_late(self) -> None:
+        """Close what takes too long now."""
+        now = self.clock()
+        for own in [*self._by_caller.values()]:
+            for connection in [*own]:
+                waits = connection.waiting_since is not None
+                since = connection.waiting_since if waits else connection.asked_since
+                if now - since > (self.bounds.head_seconds if waits else self.bounds.request_seconds):
+                    connection.give_up()
+
+
+def connection_bounds(settings: Settings) -> Bounds:
+    """As many as the process may have files open, less what the service itself needs."""
+    most = max(_LEAST_CONNECTIONS, min(_MAX_CONNECTIONS, open_files_limit() - _OWN_FILES))
+    return Bounds(
+        most, most // 4, _HEAD_SECONDS, 3 * settings.deadline_seconds + _HEAD_SECONDS, settings.proxy_networks
+    )
+
+
+class _Bounded(asyncio.Protocol):
+    """Laid over a protocol of uvicorn's: counts what comes in, and when."""
+
+    door: Door
+    # of uvicorn's
+    transport: Any
+    client: Any
+    cycle: Any
+    pipeline: Any = ()
+    calls_back: bool  # for each part of a request
+
+    waiting_since: float | None = None  # for its caller; None while a request is answered
+    asked_since = 0.0
+    _caller: str | None = None
+    _head_bytes = 0
+    _framing_bytes = 0
+    _body_bytes = 0  # of all bodies
+    _fields = 0  # of this request
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when its caller owes it something: the head of a request, or the rest of a body."""
+        if self.waiting_since is None and self.cycle is not None and self.cycle.more_body:
+            return self.asked_since
+        return self.waiting_since
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.waiting_since = self.door.clock()
+        self._caller = self.door.enter(self, self.client[0] if self.client else UNKNOWN)
+        if self._caller is None:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._caller is not None:
+            self.door.leave(self, self._caller)
+        super().connection_lost(exc)
+
+    def give_up(self) -> None:
+        """Close it at once, whatever is still to be sent."""
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        before, body_before, seen_before = self.cycle, _body_bytes(self.cycle), self._body_bytes
+        super().data_received(data)
+        if self.cycle is not before:  # the head is whole
+            self._head_bytes = self._framing_bytes = 0
+            if self.waiting_since is not None and not self.cycle.response_complete:
+                self.waiting_since, self.asked_since = None, self.door.clock()
+        elif before is None or not before.more_body:
+            self._head_bytes += len(data)
+        elif self.calls_back or not before.response_complete:
+            body = max(_body_bytes(before) - body_before, self._body_bytes - seen_before)
+            self._framing_bytes = max(0, self._framing_bytes + len(data) - _FRAMING_PER_BYTE * body)
+        if max(self._head_bytes, self._framing_bytes) > MAX_HEAD_BYTES:
+            self._refuse()
+
+    # Of httptools only: h11 bounds all these, and reads no further while a request is answered.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > _MAX_FIELDS:
+            raise ValueError("more fields than anybody needs")  # ends the parsing, with a 400
+        super().on_header(name, value)  # type: ignore[misc]
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)  # type: ignore[misc]
+
+    def on_message_begin(self) -> None:
+        self._fields = 0
+        super().on_message_begin()  # type: ignore[misc]
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= _MAX_AHEAD:
+            self.transport.abort()
+        if not self.transport.is_closing():
+            super().on_headers_complete()  # type: ignore[misc]
+
+    def on_response_complete(self) -> None:
+        self.waiting_since = self.door.clock()
+        super().on_response_complete()  # type: ignore[misc]
+        if not self.cycle.response_complete:  # the next request was there already
+            self.waiting_since, self.asked_since = None, self.door.clock()
+
+    def _refuse(self) -> None:
+        if self.cycle is not None and self.cycle.more_body:  # an answer may be under way, or was given
+            self.transport.abort()
+            return
+        if not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
+
+def bounded(protocol: type[asyncio.Protocol], door: Door) -> type[asyncio.Protocol]:
+    """One of uvicorn's HTTP protocols, kept within the bounds of `door`."""
+    return type(
+        "BoundedProtocol", (_Bounded, protocol), {"door": door, "calls_back": hasattr(protocol, "on_body")}
+    )
+
+
+def _body_bytes(cycle: Any) -> int:
+    return 0 if cycle is None else len(cycle.body)

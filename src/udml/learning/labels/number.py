@@ -59,7 +59,7 @@ def find_clusters(vectors: np.ndarray, at_least: int, seed: int) -> Found:
     falls = 0
     for size in MEAN_SIZES:
         k = len(some) // size
-        if k < 2 or len(vectors) // size < coarsest and tried:
+        if k < 2 or (len(vectors) // size < coarsest and tried):
             continue
         tried[size] = _strengths(some, k, seed)
         strongest = max(tried, key=lambda one: tried[one].mean())
@@ -96,7 +96,7 @@ def _strengths(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def also_together(predicted: np.ndarray, own: np.ndarray) -> float:
-    """Share of the pairs in one cluster by `predicted`, int [n], that are so by `own`, int [n]; 0 of no pair."""
+    """Share of the pairs together by `predicted`, int [n], that are so by `own`, int [n]; 0 where none is."""
     _, sizes = np.unique(predicted, return_counts=True)
     _, shared = np.unique(np.stack([own, predicted]), axis=1, return_counts=True)
     pairs = float((sizes * (sizes - 1.0)).sum())

@@ -130,9 +130,11 @@ def _index(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     params = load_params()
     from udml.evaluation.evaluate import evaluate
+    from udml.registry.judged.models import judged_standing
     from udml.report.report import report_workspace
 
-    report_workspace(evaluate(params), params)
+    evaluation = evaluate(params)
+    report_workspace(evaluation, params, judged_standing(paths.MODELS))
 
 
 _STAGES: dict[str, tuple[Command, str]] = {

@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def workspace(made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the pipeline ran on images without labels; its champion, v1, sees far less than the challenger."""
+    """Where the pipeline ran, without labels; its champion, v1, sees far less than the challenger."""
     import shutil
 
     here = shutil.copytree(made["good"], tmp_path / "here", symlinks=True)

@@ -126,6 +126,17 @@ def test_answers_on_pairs_are_shares_of_those_who_could_say() -> None:
     assert np.isnan(shares[5])
 
 
+def test_most_judges_decide_what_training_may_use() -> None:
+    answers = read_answers(Path("none"))
+    for by, answer in (("x", "same"), ("y", "different"), ("z", "same")):
+        answers.add(Answer((A, B), answer, by))
+    for by, answer in (("x", "same"), ("y", "different")):
+        answers.add(Answer((A, C), answer, by))
+    answers.add(Answer((B, C), "different", "x"))
+    answers.add(Answer((B, C), "unsure", "y"))
+    assert answers.verdicts() == [(A, B, True), (B, C, False)]
+
+
 def test_csv_goes_out_and_comes_in_again(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,9 +108,11 @@ def _train(options: argparse.Namespace) -> None:
     params = load_params().train
     if params.weights and not Path(params.weights).is_file():
         raise UdmlError(f"train.weights: no file {params.weights}", "check the path, or set it to null")
+    from udml.judgement.answers import read_answers
     from udml.learning.train import train
 
-    train(paths.PREPARED, paths.TRAINED, paths.LIVE, params)
+    said = read_answers().verdicts() if params.use_judgements else []
+    train(paths.PREPARED, paths.TRAINED, paths.LIVE, params, said)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -87,6 +87,15 @@ class Answers:
                 shares[at] = sum(worth) / len(worth)
         return asked, shares
 
+    def verdicts(self) -> list[tuple[str, str, bool]]:
+        """Pairs on which most judges who could say agree, in order, and whether they said "same"."""
+        found = []
+        for key, judges in sorted(self.standing.items()):
+            worth = [_WORTH[one.answer] for one in judges.values() if one.answer in _WORTH]
+            if worth and sum(worth) * 2 != len(worth):
+                found.append((*key, sum(worth) * 2 > len(worth)))
+        return found
+
     def agreement(self) -> tuple[int, int]:
         """Of pairs on which several judges said "same" or "different": on how many all agree; how many."""
         said = [

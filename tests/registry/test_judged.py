@@ -109,8 +109,11 @@ def test_what_is_found_is_kept_and_a_model_that_went_is_forgotten(workspace: Pat
 
 
 def test_one_model_is_nothing_to_compare(workspace: Path) -> None:
-    with pytest.raises(UdmlError, match="not two models"):
+    with pytest.raises(UdmlError, match="not two different models"):
         open_deck(models_to_judge(Path("models"))[:1])
+    append([stamped("a" * 64, "b" * 64, "same", "")])
+    (paths.EXPORTED / "frozen.onnx").write_bytes(paths.MODEL.read_bytes())  # what ships is the backbone
+    assert judged_standing(Path("nowhere")) is None
     (paths.INDEXED / "index.json").unlink()
     with pytest.raises(UdmlError, match="no index"):
         open_deck(models_to_judge(Path("models")))

@@ -20,6 +20,10 @@ from udml.search.gallery import INFO_FILE, open_index, vectors_of
 _SHOWN_PX = 640
 
 
+class NothingToCompareError(UdmlError):
+    """There are not two different models."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A model that is compared.
@@ -83,7 +87,8 @@ def open_deck(models: Sequence[Model]) -> Deck:
         models: to compare; of those that are the same model the first is taken.
 
     Raises:
-        UdmlError: if an earlier stage's output is missing, or there are fewer than two models.
+        NothingToCompareError: if there are fewer than two models.
+        UdmlError: if an earlier stage's output is missing.
     """
     test = _test_images()
     scratch = scratch_directory("judge", fingerprint(sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS))
@@ -106,7 +111,9 @@ def open_deck(models: Sequence[Model]) -> Deck:
     for path in set(scratch.iterdir()) - set(files):  # of models that are not compared any more
         remove(path)
     if len(kept) < 2:
-        raise UdmlError("there are not two models to compare", "run `dvc repro` first")
+        raise NothingToCompareError(
+            "there are not two different models to compare", "train one with `dvc repro` first"
+        )
     places = dict(zip(test.shas, test.rows.tolist(), strict=True))
     return Deck(kept, kinds, versions, pool(found, vectors, test.shas), _pictures(test.store, places))
 

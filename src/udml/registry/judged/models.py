@@ -6,7 +6,7 @@ from udml import paths
 from udml.evaluation.results import BASELINES
 from udml.files import read_json, write_json
 from udml.judgement.answers import FILE, read_answers
-from udml.judgement.deck import Model, open_deck
+from udml.judgement.deck import Model, NothingToCompareError, open_deck
 from udml.judgement.standing import Standing, as_json, stand
 from udml.registry import store
 from udml.registry.bundle import MODEL_FILE
@@ -32,7 +32,7 @@ def models_to_judge(models: Path) -> list[Model]:
 
 
 def judged_standing(models: Path) -> Standing | None:
-    """What people's answers say of the present models; None where nobody has judged.
+    """What people's answers say of the present models; None where nobody has judged, or there is but one.
 
     Raises:
         UdmlError: as `open_deck`.
@@ -40,7 +40,10 @@ def judged_standing(models: Path) -> Standing | None:
     answers = read_answers(FILE)
     if not len(answers):
         return None
-    standing = stand(open_deck(models_to_judge(models)), answers)
+    try:
+        standing = stand(open_deck(models_to_judge(models)), answers)
+    except NothingToCompareError:
+        return None
     return standing if standing.answers else None
 
 

@@ -72,7 +72,7 @@ def _temporary(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         if not _is_running(leftover.name.split(".")[-2]):
-            _remove(leftover)
+            remove(leftover)
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
@@ -86,7 +86,7 @@ def _is_running(process: str) -> bool:
     return int(process) != os.getpid()  # an earlier process of the same number is gone
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file or a directory, whichever it is, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fixtures.fakes import fake_card, fake_evaluation, fake_rounds, write_prepared, write_trained
+from tests.fixtures.fakes import fake_evaluation, fake_rounds, write_prepared, write_trained
 from tests.fixtures.vectors import unit
 from udml.config import load_params
 from udml.errors import UdmlError
@@ -83,7 +83,7 @@ def workspace(tmp_path):
 
 def written(parts):
     evaluation, prepared, trained, out = parts
-    index = write_report(out, evaluation, prepared, trained, PARAMS, fake_card(), "float32 ships")
+    index = write_report(out, evaluation, prepared, trained, PARAMS, "float32 ships")
     return index, index.read_text(encoding="utf-8")
 
 
@@ -171,7 +171,7 @@ def test_a_report_replaces_the_old_one_only_when_it_is_finished(workspace):
     index, before = written(parts)
     (parts[2] / "clusters.parquet").unlink()
     with pytest.raises(UdmlError, match=r"clusters\.parquet"):
-        write_report(parts[3], parts[0], parts[1], parts[2], PARAMS, fake_card(), "float32 ships")
+        write_report(parts[3], parts[0], parts[1], parts[2], PARAMS, "float32 ships")
     assert index.read_text(encoding="utf-8") == before
     assert {path.name for path in index.parent.parent.iterdir()} == {"prepare", "train", "report"}
 

@@ -117,9 +117,11 @@ def _train(options: argparse.Namespace) -> None:
     params = load_params().train
     if params.weights and not Path(params.weights).is_file():
         raise UdmlError(f"train.weights: no file {params.weights}", "check the path, or set it to null")
+    from udml.judgement.answers import read_answers
     from udml.learning.train import train
 
-    train(paths.PREPARED, paths.TRAINED, paths.LIVE, params)
+    said = read_answers().verdicts() if params.use_judgements else []
+    train(paths.PREPARED, paths.TRAINED, paths.LIVE, params, said)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -139,9 +141,11 @@ def _index(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     params = load_params()
     from udml.evaluation.evaluate import evaluate
+    from udml.registry.judged.models import judged_standing
     from udml.report.report import report_workspace
 
-    report_workspace(evaluate(params), params)
+    evaluation = evaluate(params)
+    report_workspace(evaluation, params, judged_standing(paths.MODELS))
 
 
 _STAGES: dict[str, tuple[Command, str]] = {

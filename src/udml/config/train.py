@@ -61,6 +61,7 @@ class Train:
     tuning: str = "blocks"
     weights: str | None = None
     weights_licence: str | None = None
+    use_judgements: bool = False
 
     def __post_init__(self) -> None:
         positive(self, "embedding_dim", "input_px", "recluster_every_steps", "kmeans_iterations")

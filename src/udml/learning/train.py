@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
 from udml.learning import selection
+from udml.learning.labels.judged import links_of
 from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
@@ -35,13 +36,14 @@ from udml.parquet import write_table
 
 ROUNDS_FILE = "rounds.json"
 CLUSTERS_FILE = "clusters.parquet"
+Said = tuple[str, str, bool]
 _LIVE_KEYS = (
     "metric_loss", "rotation_loss", "rotation_accuracy", "score", "score_mrr", "effective_rank",
     "embedding_std", "mean_cosine", "churn", "empty", "singletons", "label_nmi", "images_per_second",
 )  # fmt: skip
 
 
-def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
+def train(prepared: Path, out: Path, live: Path, params: Train, said: Sequence[Said] = ()) -> None:
     """Learn an embedding from the `train` split of `prepared`.
 
     Args:
@@ -49,6 +51,8 @@ def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
         out: receives model.safetensors, model.json, whitened.safetensors, rounds.json, clusters.parquet.
         live: receives DVCLive metrics and plots.
         params: the `train` section.
+        said: of pairs of files, sha256 of both, whether people called them the same. Of training images only
+            it shapes the pseudo-labels.
 
     Raises:
         UdmlError: if there are too few images, or no round was healthy.
@@ -57,8 +61,13 @@ def train(prepared: Path, out: Path, live: Path, params: Train) -> None:
     catalog = read_catalog(prepared)
     summary = read_json(prepared / SUMMARY_FILE)
     network, backbone = start_network(params)  # first: it refuses what can't be trained
-    scratch = scratch_directory("train", _work_key(summary, catalog, params))
+    scratch = scratch_directory("train", _work_key(summary, catalog, params, said))
     data, rows = load_training_set(prepared, catalog, params, scratch)
+    if said:
+        data = replace(data, links=links_of(said, catalog["sha256"].iloc[rows].tolist()))
+        print(
+            f"{len(data.links.must)} must-links and {len(data.links.cannot)} cannot-links of training images"
+        )
     log = _live_log(live)
     rounds = fit(network, data, params, (backbone.mean, backbone.std), scratch, log)
     if not _is_main_process():
@@ -111,13 +120,15 @@ class _Rows(Sequence[np.ndarray]):
         return self.store[self.rows[position]]
 
 
-def _work_key(summary: dict[str, Any], catalog: pd.DataFrame, params: Train) -> str:
+def _work_key(
+    summary: dict[str, Any], catalog: pd.DataFrame, params: Train, said: Sequence[Said] = ()
+) -> str:
     """Changes with anything that a half-finished run depends on."""
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
         "train-4", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
-        content.hexdigest(), torch.__version__,
+        content.hexdigest(), torch.__version__, *([list(said)] if said else []),
     )  # fmt: skip
 
 

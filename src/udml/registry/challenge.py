@@ -27,10 +27,13 @@ from udml.evaluation.results import (
     ModelEvaluation,
 )
 from udml.files import SCRATCH, atomic_directory, read_json, write_json
+from udml.judgement.standing import Standing
 from udml.learning.selection import judge
 from udml.registry import store
 from udml.registry.bundle import MODEL_FILE, workspace_sources
-from udml.registry.gate import TITLES, Decision, Measured, decide
+from udml.registry.gate import DIFFERENCE, TITLES, Decision, Measured, decide
+from udml.registry.judged.gate import AUTO, judged_instead, with_judged
+from udml.registry.judged.models import judged_standing, keep_standing
 from udml.registry.lease import Lease, require_held
 from udml.report.pictures import contact_sheet
 
@@ -78,8 +81,12 @@ def challenge(models: Path) -> Challenge:
     if champion is not None:
         store.verify(models, champion)
         evaluation = compare_with(store.version_directory(models, champion) / MODEL_FILE, params)
-    decision = _decide(metrics, evaluation, f"champion {champion}", params)
+    standing = judged_standing(models) if params.retrain.metric == AUTO else None
+    decision = _decide(metrics, evaluation, f"champion {champion}", params, standing)
     table = comparison_table(metrics, evaluation, f"champion {champion}")
+    if standing is not None:
+        table = with_judged(table, standing)
+        keep_standing(models, standing)
     result = Challenge(champion or "", decision.promote, decision.reason, asdict(decision), table)
     RESULT.parent.mkdir(exist_ok=True)
     with atomic_directory(RESULT) as unfinished:
@@ -120,12 +127,18 @@ def conclude(models: Path, workspace: Path, lease: Lease, revision: str) -> str:
 
 
 def _decide(
-    metrics: dict[str, Any], evaluation: Evaluation | None, champion: str, params: Params
+    metrics: dict[str, Any],
+    evaluation: Evaluation | None,
+    champion: str,
+    params: Params,
+    standing: Standing | None = None,
 ) -> Decision:
     rank, frozen_rank = (metrics[kind][_LABEL_FREE][_EFFECTIVE_RANK] for kind in ("trained", "frozen"))
+    frozen = against_frozen(metrics, params.retrain)
+    other = against_champion(evaluation, champion, params.retrain) if evaluation else None
     return decide(
-        against_frozen(metrics, params.retrain),
-        against_champion(evaluation, champion, params.retrain) if evaluation else None,
+        judged_instead(frozen, standing, "baseline", params.retrain.min_gain_over_frozen),
+        other and judged_instead(other, standing, "champion", -params.retrain.max_loss_to_champion),
         judge(rank, frozen_rank, params.train.min_effective_rank_share),
         params.retrain,
     )
@@ -157,7 +170,7 @@ def _ruler(scored: Container[str], params: Retrain) -> tuple[str, str]:
     """Protocol and metric that decide: models are compared in the search that they ship with."""
     for protocol in (LEAVE_ONE_OUT_REFINED, LEAVE_ONE_OUT):
         if protocol in scored:
-            return protocol, params.metric
+            return protocol, params.metric if params.metric != AUTO else "map_at_r"
     return _LABEL_FREE, params.label_free_metric
 
 
@@ -189,9 +202,7 @@ def comparison_table(
         difference = known.differences[protocol].get(metric) if known else None
         if difference is not None and not math.isnan(difference.low):
             low, high = 100 * difference.low, 100 * difference.high
-            row["challenger - champion, points"] = (
-                f"{100 * difference.value:+.1f} ({low:+.1f} to {high:+.1f})"
-            )
+            row[DIFFERENCE] = f"{100 * difference.value:+.1f} ({low:+.1f} to {high:+.1f})"
         rows.append(row)
     return rows
 

@@ -6,6 +6,7 @@ from typing import Any
 from udml.files import read_json
 from udml.registry import compare, remote, store
 from udml.registry.bundle import METRICS_FILE, PROTOCOLS_FILE, read_bundle, workspace_sources
+from udml.registry.judged.models import kept_figure
 from udml.text import readable
 
 # the figure shown in the list: the first of these that a version has
@@ -43,6 +44,7 @@ def show(models: Path, name: str) -> None:
         "images": f"{bundle.images:,}",
         "figure": headline(directory),
         "measured": how_measured(directory),
+        "judged": kept_figure(models, bundle.model_version),
     }
     for key, value in facts.items():
         if key != "files" and value is not None:

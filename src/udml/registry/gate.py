@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from udml.config import Retrain
 from udml.evaluation.intervals import Estimate
 
+DIFFERENCE = "challenger - champion, points"  # a column of the table that people see
 TITLES = {
     "map_at_r": "MAP@R",
     "r_precision": "R-precision",
     "recall_at_1": "Recall@1",
     "found_again_at_1": "found again",
     "found_again_mrr": "found again (MRR)",
+    "precision_at_5": "precision at 5, as people judged it,",
 }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from udml import paths
 from udml.errors import UdmlError
 from udml.files import SCRATCH
+from udml.judgement.answers import FILE as JUDGEMENTS
 from udml.processes import run_command
 
 COPIES = SCRATCH / "retrain"
@@ -103,7 +104,9 @@ def _files(source: Path) -> list[Path]:
     """
     tracked, new = _git_files(source), _git_files(source, "--others", "--exclude-standard")
     folders = {path.parts[0] for path in tracked if len(path.parts) > 1}
-    wanted = tracked + [path for path in new if path.parts[0] in folders or _is_dvc_file(path)]
+    wanted = tracked + [
+        path for path in new if path.parts[0] in folders or _is_dvc_file(path) or path == JUDGEMENTS
+    ]
     there = (path for path in wanted if (source / path).is_symlink() or (source / path).is_file())
     # DVC's settings are written anew; its lock file comes from the version that is compared with
     return [path for path in there if path.parts[0] != _DVC_DIRECTORY and path.name != "dvc.lock"]

@@ -18,9 +18,11 @@ from udml.evaluation.files import summary_table
 from udml.evaluation.neighbourhoods import refined_neighbours
 from udml.evaluation.results import BASELINES, LEAVE_ONE_OUT, Evaluation
 from udml.files import atomic_directory, read_json
+from udml.judgement.standing import Standing
 from udml.learning.views.strong import strong_view
 from udml.model_card import ModelCard
 from udml.report.data import data_section, making_section, read_quarantine
+from udml.report.judged import judged_section
 from udml.report.neighbours import Strip, map_section, queries_section
 from udml.report.page import Section, page
 from udml.report.results import change_sentence, headline_html
@@ -33,15 +35,17 @@ _EXAMPLE_FILE = "example-query.png"
 _STORE_COLUMNS = ["store_shard", "store_offset", "store_width", "store_height"]
 
 
-def report_workspace(evaluation: Evaluation, params: Params) -> None:
+def report_workspace(evaluation: Evaluation, params: Params, standing: Standing | None = None) -> None:
     """Write the report of the workspace's model, a picture to search with beside it, and print the result.
+
+    What people judged, if they did, comes first.
 
     Raises:
         UdmlError: as `write_report`.
     """
     verdict = read_json(_existing(paths.EXPORTED / "parity.json", "export"))["quantization"]["verdict"]
-    card = evaluation.trained.card
-    page = write_report(paths.REPORT, evaluation, paths.PREPARED, paths.TRAINED, params, card, verdict)
+    said = judged_section(standing) if standing is not None else None
+    page = write_report(paths.REPORT, evaluation, paths.PREPARED, paths.TRAINED, params, verdict, said)
     example = _write_example(paths.PREPARED, paths.REPORT / _EXAMPLE_FILE, evaluation)
     print(summary_table(evaluation))
     print(f"\nReport:        {page}")
@@ -54,8 +58,8 @@ def write_report(
     prepared: Path,
     trained: Path,
     params: Params,
-    card: ModelCard,
     quantization: str,
+    judged: Section | None = None,
 ) -> Path:
     """Write the report; `out` is replaced as a whole, once everything is ready.
 
@@ -68,8 +72,8 @@ def write_report(
         prepared: prepare's output (catalogue, store, quarantine list).
         trained: train's output (rounds.json, clusters.parquet).
         params: the whole of params.yaml.
-        card: of the model that ships.
         quantization: what export decided about int8, in a sentence.
+        judged: what people judged; None where nobody has.
 
     Returns:
         `out`/index.html.
@@ -77,9 +81,10 @@ def write_report(
     Raises:
         UdmlError: if one of the inputs is missing.
     """
-    catalog = read_catalog(prepared, _COLUMNS + _STORE_COLUMNS)
+    catalog, card = read_catalog(prepared, _COLUMNS + _STORE_COLUMNS), evaluation.trained.card
     with atomic_directory(out) as building:
-        sections = _sections(building, evaluation, catalog, prepared, trained, params)
+        sections = [judged] if judged else []
+        sections += _sections(building, evaluation, catalog, prepared, trained, params)
         sections.append(making_section(params, card, main_protocol(evaluation), quantization))
         page = _page(evaluation, catalog, card, sections)
         (building / "index.html").write_text(page, encoding="utf-8")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,27 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
     from udml.serving.engine.searcher import Searcher
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    run_app(settings, lambda: create_app(settings, models, lambda place: Searcher.open(place, data)))
+
+
+def run_app(settings: Settings, make: Callable[[], Any]) -> None:
+    """Serve what `make` makes until SIGTERM or Ctrl-C, then answer what has begun and stop.
+
+    Raises:
+        UdmlError: if the address is not to be had, which is known before `make` is called.
+    """
     with _bound(settings.host, settings.port) as listener:  # first: a model takes seconds to load
-        app = create_app(settings, models, lambda directory: Searcher.open(directory, data))
-        _run(app, listener, settings)
+        _run(make(), listener, settings)
+
+
+def is_free(settings: Settings) -> bool:
+    """Whether the address can be had."""
+    try:
+        with _bound(settings.host, settings.port) as listener:
+            listener.listen(1)
+    except (UdmlError, OSError):
+        return False
+    return True
 
 
 def _run(app: Any, listener: socket.socket, settings: Settings) -> None:

@@ -20,6 +20,7 @@ from udml.config import Train
 from udml.errors import UdmlError
 from udml.evaluation.labelfree import augmentation_retrieval, effective_rank
 from udml.learning import selection
+from udml.learning.labels.judged import with_judgements
 from udml.learning.labels.number import find_clusters
 from udml.learning.labels.pseudo_labels import (
     RANK_SAMPLE,
@@ -142,6 +143,7 @@ def judge_and_cluster(run: Run) -> None:
     clustering = cluster(
         vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
     )
+    clustering = with_judgements(clustering, vectors, run.data.links)
     means = clustering.centroids
     if vectors is not embeddings:
         means = unit_means(embeddings, clustering.assignment, run.clusters)

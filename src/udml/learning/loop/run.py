@@ -18,6 +18,7 @@ from torch import nn
 
 from udml.config import Train
 from udml.errors import UdmlError
+from udml.learning.labels.judged import Links
 from udml.learning.labels.pseudo_labels import choose_clusters
 from udml.learning.loop.batches import rotation_positions
 from udml.learning.loop.checkpoint import load_checkpoint
@@ -41,6 +42,7 @@ class TrainingSet:
         held_views: uint8 [h, S, S, 3], fixed views of held-out images.
         held_strong_views: uint8 [h, S, S, 3], strong views of the same.
         monitor_labels: int [n] or None. Only `label_nmi` in the log is computed from it.
+        links: what people said of pairs of the n images; none unless `train.use_judgements`.
         bank: features to train the head on. The three views above are then features too, [n or h, c].
     """
 
@@ -49,6 +51,7 @@ class TrainingSet:
     held_views: np.ndarray | OneView
     held_strong_views: np.ndarray | OneView
     monitor_labels: np.ndarray | None = None
+    links: Links = field(default_factory=Links)
     bank: FeatureBank | None = None
 
 

@@ -1,0 +1,1 @@
+"""What people judged, brought to versions and to the gate."""

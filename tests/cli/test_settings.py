@@ -23,6 +23,7 @@ WRONG = {
     "section train: unknown key `stepz`": ("  steps:", "  stepz:"),
     "learning_rate_schedule": ("learning_rate_schedule: ", "learning_rate_schedule: no"),
     "params.yaml is not YAML": ("train:", "train: ["),
+    "train.backbone: timm knows no model `tf_efficientnet_lite0x`": ("_lite0", "_lite0x"),
 }
 
 

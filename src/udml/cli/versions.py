@@ -78,5 +78,5 @@ def _retrain(options: argparse.Namespace) -> None:
         return
     try:
         run_command([sys.executable, "-m", "flows.retrain"], lambda line: print(line, flush=True))
-    except RuntimeError:  # its lines were printed as they came
+    except UdmlError:  # its lines were printed as they came
         raise UdmlError("nothing was retrained; why is said above", "see docs/retraining.md") from None

@@ -68,4 +68,6 @@ def _timms_text() -> str:
     if found is None or not found.submodule_search_locations:
         return ""
     models = Path(found.submodule_search_locations[0]) / "models"
-    return "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in sorted(models.glob("*.py")))
+    return "\n".join(
+        file.read_text(encoding="utf-8", errors="replace") for file in sorted(models.glob("*.py"))
+    )

@@ -1,6 +1,6 @@
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
-from udml.data.importing.layouts import LAYOUT_NAMES, Item, read_layout
+from udml.data.importing.layouts import LAYOUT_NAMES, Item, base, read_layout
 from udml.errors import UdmlError
 from udml.pixels import Reason
+from udml.walking.rules import WalkRules
+from udml.walking.walk import Found, LeftOut, walk
 
 GROCERY = Path(__file__).parents[4] / "shared" / "data" / "grocery"
 
@@ -34,6 +36,35 @@ def facts(items: object) -> list[tuple[str, str | None, str, str | None]]:
 
 
 # --- folders
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.png", "b/c.png"),
+        ("a/1.png", "a/2.png", "b/1.png", "b/2.png"),
+        ("a/1.png", "b/1.png", "c/1.png"),  # one each: what speaks against classes is known in the end
+        ("train/a/1.png", "val/a/2.png"),
+        ("train/a/1.png", "val/a/2.png", "z/0.png"),
+    ],
+)
+@pytest.mark.parametrize("layout", [None, "plain", "classes"])
+def test_a_folder_is_walked_once(
+    names: tuple[str, ...], layout: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, *names, ".hidden", "Thumbs.db")
+    walks: list[Path] = []
+
+    def counted(root: Path, rules: WalkRules, left_out: LeftOut) -> Iterator[Found]:
+        walks.append(root)
+        return walk(root, rules, left_out)
+
+    monkeypatch.setattr(base, "walk", counted)
+    found = read_layout(tmp_path, layout)
+    assert found.because
+    assert sorted(item.source for item in found.items) == sorted(names)
+    assert found.left_out.counts.total() == 2  # each once
+    assert walks == [tmp_path]
 
 
 def test_plain_takes_every_file_at_any_depth_in_a_fixed_order_but_hidden_ones(tmp_path: Path) -> None:

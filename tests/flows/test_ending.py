@@ -56,7 +56,7 @@ def test_the_log_of_a_task_has_the_sentence(sentence: str, caplog: pytest.LogCap
     ("flow", "sentence"),
     [
         (["monitor", "nowhere", "workspace"], "no model at artifacts/export/model.onnx"),  # in a task
-        (["retrain"], "nothing was committed"),
+        (["retrain"], "holds no DVC pipeline"),
     ],
     ids=lambda given: given[0] if isinstance(given, list) else "",
 )

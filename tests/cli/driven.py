@@ -79,7 +79,6 @@ def driver(modules: Sequence[str], **variables: str) -> Iterator[Driver]:
 def make(folder: Path, commands: Driver) -> Path:
     """The workspace: v1, and v2 which is the champion, with an image added; v3 is on the remote only."""
     write_pictures(folder / "pictures", kinds=8, each=12)
-    save(folder / "pictures" / "kind-00", ("caf\udce9.png",), seed=2)
     workspace = make_workspace(folder / "w")
     (folder / "remote").mkdir()
     run(workspace, "dvc", "remote", "add", "-q", "-d", "store", "../remote")

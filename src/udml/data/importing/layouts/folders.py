@@ -98,6 +98,8 @@ def _what_speaks_against_classes(walked: Walked) -> str:
 
 
 def _why_plain(walked: Walked) -> str:
+    if not any("/" in item.source for item in walked):
+        return "it holds files and no folders"
     return f"its folders are not taken for classes: {_what_speaks_against_classes(walked)}"
 
 

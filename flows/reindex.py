@@ -7,6 +7,7 @@ folds it into a new version. Each is safe to run again after it was killed: what
 """
 
 import sys
+from typing import Any
 
 if __name__ == "__main__":
     from flows.start import require_folder
@@ -14,7 +15,9 @@ if __name__ == "__main__":
     require_folder("python -m flows.reindex FOLDER")
 
 from prefect import flow, task
+from prefect.client.schemas.objects import State
 
+from flows.ending import exit_status, or_failed
 from udml.serving.engine import index_commands
 from udml.walking.given import given_path
 
@@ -23,10 +26,14 @@ MIN_SHARE = 0.1  # an overlay is searched exactly: a tenth of the index costs ab
 
 
 @flow(name="reindex", log_prints=True)
-def reindex(folder: str, min_share: float = MIN_SHARE) -> None:
+def reindex(folder: str, min_share: float = MIN_SHARE) -> State[Any] | None:
     """Add the images of `folder` that are not there yet; compact from this share of changes on."""
-    add(folder)
-    compact(min_share)
+
+    def do() -> None:
+        add(folder)
+        compact(min_share)
+
+    return or_failed(do)
 
 
 # What failed once fails again, the disk full or a path wrong, so there are no retries.
@@ -43,4 +50,4 @@ def compact(min_share: float) -> None:
 
 
 if __name__ == "__main__":
-    reindex(sys.argv[1])
+    sys.exit(exit_status(reindex(sys.argv[1], return_state=True)))

@@ -20,8 +20,9 @@ if __name__ == "__main__":
 import yaml
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
+from flows.ending import or_failed
 from udml import paths
 from udml.config import load_params
 from udml.errors import UdmlError
@@ -49,15 +50,16 @@ def retrain() -> State[Any]:
     """Bring the champion up to date; the name and message of the state say how it ended."""
     source = Path.cwd()
     models = source / paths.MODELS
-    try:
-        load_params(source / PARAMS_FILE)
-    except UdmlError as error:  # nothing that is done before they are read could mend it
-        return Failed(message=str(error))
-    try:
-        with lease.hold(models) as held, workspace.own_copy(source, held.holder) as copy:
-            return _retrain_in(copy, models, held, git_revision())
-    except lease.LeaseTaken as taken:
-        return Completed(name=_SKIPPED, message=str(taken))
+
+    def do() -> State[Any]:
+        load_params(source / PARAMS_FILE)  # wrong ones are said before what follows is done
+        try:
+            with lease.hold(models) as held, workspace.own_copy(source, held.holder) as copy:
+                return _retrain_in(copy, models, held, git_revision())
+        except lease.LeaseTaken as taken:
+            return Completed(name=_SKIPPED, message=str(taken))
+
+    return or_failed(do)
 
 
 def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> State[Any]:
@@ -95,11 +97,11 @@ def check_out_data(copy: Path) -> bool:
     """Link the data that the DVC cache holds; returns whether that is all of them.
 
     Raises:
-        RuntimeError: if some are missing, and there is no remote to pull them from.
+        UdmlError: if some are missing, and there is no remote to pull them from.
     """
     try:
         workspace.run_in(copy, ["dvc", "checkout", *_pointers(copy)], get_run_logger().info)
-    except RuntimeError:
+    except UdmlError:
         if workspace.has_remote(copy):
             return False
         raise
@@ -116,7 +118,7 @@ def pull_data(copy: Path) -> None:
     """Fetch the data from the DVC remote.
 
     Raises:
-        RuntimeError: if that fails; DVC's own words are in the message.
+        UdmlError: if that fails; DVC's own words are in the message.
     """
     workspace.run_in(copy, ["dvc", "pull", *_pointers(copy)], get_run_logger().info)
 
@@ -131,7 +133,7 @@ def run_stage(name: str, copy: Path) -> None:
     """Run one DVC stage, its output line by line in the run's log.
 
     Raises:
-        RuntimeError: if the stage fails; its last lines are in the message.
+        UdmlError: if the stage fails; its last lines are in the message.
     """
     try:
         workspace.run_in(copy, ["dvc", "repro", "--single-item", name], get_run_logger().info)

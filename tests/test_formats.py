@@ -1,5 +1,6 @@
 """Single formats: kinds that decoders get wrong, damage that they hide, and names of what is not read."""
 
+import gzip
 import io
 import lzma
 import re
@@ -52,7 +53,7 @@ def problem(data: bytes) -> Undecodable:
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "f2", "f4", "f8", "i1"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "f2", "f4", "f8", "i1", "i2", "i4"])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 def test_grey_tiff_of_every_type(byteorder: str, dtype: str, photometric: str) -> None:
     values = RAMP.astype(dtype) if dtype[0] == "f" else integers(RAMP, dtype)
@@ -458,6 +459,17 @@ def test_around_a_partial_first_frame_of_a_webp_is_white(frame: tuple, transpare
         (b"<note>hello</note>", "XML"),
         ("schöne Grüße\n".encode(), "text"),
         (bytes(500), "500 zero bytes"),
+        (pillow(Image.new("RGB", (40, 30)), "TGA"), "Targa"),
+        (pillow(Image.new("L", (40, 30)), "TGA"), "Targa"),
+        (pillow(Image.new("RGB", (40, 30)), "TGA", compression="tga_rle"), "Targa"),
+        (pillow(Image.new("RGB", (40, 30)), "PCX"), "PCX"),
+        (pillow(Image.new("1", (40, 30)), "PCX"), "PCX"),
+        (pillow(Image.new("RGB", (40, 30)), "ICO"), "Windows icon"),
+        (b"\0\0\2\0\1\0\x20\x20" + bytes(30), "Windows cursor"),
+        (b"\1\0\0\0" + bytes(36) + b" EMF" + bytes(40), "Windows metafile"),
+        (b"MZ\x90\0" + bytes(80), "program"),
+        (gzip.compress(b"<?xml version='1.0'?><svg xmlns='x'/>"), "SVG"),
+        (gzip.compress(b"numbers"), "gzip"),
         (b"\x01\x02\x03\x80", "4 bytes of something else"),
         (lzma.compress(b"x"), "xz"),
     ],

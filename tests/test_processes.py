@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from udml.errors import UdmlError
 from udml.processes import run_command
 
 
@@ -18,7 +19,7 @@ def test_lines_are_handed_on_as_they_come() -> None:
 
 
 def test_a_failing_command_is_an_error_that_repeats_its_last_lines() -> None:
-    with pytest.raises(RuntimeError, match="status 3:\nthe reason"):
+    with pytest.raises(UdmlError, match="status 3:\nthe reason"):
         run_command([sys.executable, "-c", "print('the reason'); raise SystemExit(3)"], lambda line: None)
 
 
@@ -86,6 +87,6 @@ def test_a_killed_command_leaves_nobody_running(tmp_path: Path) -> None:
             wait_for(marker)
             os.kill(int(line), signal.SIGKILL)
 
-    with pytest.raises(RuntimeError, match="status 137"):
+    with pytest.raises(UdmlError, match="status 137"):
         run_command([sys.executable, "-c", script], kill)
     assert_nobody_touches(marker)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from udml.errors import UdmlError
+
 T = TypeVar("T")
 
 # Whatever ends the caller, SIGKILL too, closes the pipe that is the shell's standard input; the reader in
@@ -48,7 +50,7 @@ def run_command(
         The last lines printed.
 
     Raises:
-        RuntimeError: if the command fails, with its last lines.
+        UdmlError: if the command fails, with its last lines.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     ours = {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
@@ -79,7 +81,7 @@ def run_command(
         assert process.stdin is not None
         process.stdin.close()
     if status not in accept:
-        raise RuntimeError(f"{' '.join(command)} failed with status {status}:\n" + "\n".join(last))
+        raise UdmlError(f"{' '.join(command)} failed with status {status}:\n" + "\n".join(last))
     return last
 
 

@@ -55,13 +55,22 @@ def _settings(*steps: Step) -> Fault:
     return Fault(placed, refuses, ("params.yaml",), applies=applies)
 
 
+def _is_slow(command: Command) -> bool:
+    """The stages that take longest, by what they load."""
+    return command.argv[0] in ("validate", "train", "export")
+
+
+def _reads_pictures(command: Command) -> bool:
+    return any(word.startswith("../") for word in command.argv)
+
+
 def _each_place(step: str, *to: Callable[[Path], Path]) -> Fault:
-    """As well as without; `linked` is enough for the slowest, which writes as the other stages do."""
+    """As well as without; `linked` is enough for the slowest, which write as the other stages do."""
 
     def placed(w: Path, template: Path) -> list[Step]:
         return [("own_mounts",), *((step, w / name, *(f(w / name) for f in to)) for name in _PLACES)]
 
-    return Fault(placed, _never, applies=lambda command: command.argv != ("export",) or step == "linked")
+    return Fault(placed, _never, applies=lambda command: step == "linked" or not _is_slow(command))
 
 
 def _without(*names: str) -> Callable[[Path, Path], Sequence[Step]]:
@@ -113,6 +122,7 @@ FAULTS = {
             ("obey_permissions",),
         ],
         _never,
+        applies=_reads_pictures,
     ),
     "a mounted data/, artifacts/, models/": _each_place("another_disk"),
     "a linked data/, artifacts/, models/": _each_place(
@@ -149,6 +159,7 @@ ODD_NAMES = Fault(
             for name in ("vectors.parquet", "strip.jpg", "report.html", "drift.html")
         ),
     ),
+    applies=lambda command: not _is_slow(command),  # whose inputs have no names of files in them
 )
 NO_PIPELINE = Fault(
     lambda w, template: [("without", *PIPELINE)],

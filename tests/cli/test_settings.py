@@ -23,6 +23,7 @@ WRONG = {
     "section train: unknown key `stepz`": ("  steps:", "  stepz:"),
     "learning_rate_schedule": ("learning_rate_schedule: ", "learning_rate_schedule: no"),
     "params.yaml is not YAML": ("train:", "train: ["),
+    "train.backbone: timm knows no model `tf_efficientnet_lite0x`": ("_lite0", "_lite0x"),
 }
 
 
@@ -76,6 +77,18 @@ def test_every_flow(flow: list[str], sentence: str, tmp_path: Path) -> None:
     assert said.startswith("udml: ")
     assert sentence in said
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_retrain_where_no_flows_are_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys\nfrom udml.cli import main\nsys.exit(main(['retrain']))"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PREFECT_API_URL": "http://127.0.0.1:9/api", "PATH": ""},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("udml: there is no flows/ in ")
+    assert "\n  -> run it from the top of a checkout" in done.stderr
 
 
 @pytest.mark.parametrize("flow", ["flows.monitor", "flows.reindex"])

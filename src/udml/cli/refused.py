@@ -58,7 +58,7 @@ def _of_the_system(error: Exception) -> str | None:
             f"no room to write{' ' if place else ''}{place}: {os.strerror(code)}\n"
             "  -> free some space, then run it again"
         )
-    hint = _HINTS.get(code or 0, "check the path, then run it again")
+    hint = _HINTS.get(code or 0, "check the path, then run it again" if where else "run it again")
     what = os.strerror(code) if code and code > 0 else _known(printable(str(error)))
     return f"{what}{': ' if where else ''}{where}\n  -> {hint}"
 

@@ -3,12 +3,14 @@
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from udml import paths
 from udml.cli.common import Commands, add_to
 from udml.config import load_params
 from udml.errors import UdmlError
+from udml.text import printable
 
 
 def add_versions(commands: Commands) -> None:
@@ -76,7 +78,10 @@ def _retrain(options: argparse.Namespace) -> None:
     if "PREFECT_API_URL" not in os.environ and (said := check_for_news(Path())):
         print(said)
         return
+    if not Path("flows", "retrain.py").exists() and find_spec("flows") is None:
+        here = printable(Path.cwd())
+        raise UdmlError(f"there is no flows/ in {here}", "run it from the top of a checkout of udml")
     try:
         run_command([sys.executable, "-m", "flows.retrain"], lambda line: print(line, flush=True))
-    except RuntimeError:  # its lines were printed as they came
+    except UdmlError:  # its lines were printed as they came
         raise UdmlError("nothing was retrained; why is said above", "see docs/retraining.md") from None

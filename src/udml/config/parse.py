@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
+from udml.config.backbones import require_backbone
 from udml.config.checks import check_keys, convert
 from udml.config.sections import Params
 from udml.errors import UdmlError
@@ -22,11 +23,14 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
     Raises:
         UdmlError: naming the file, the key and the mend, for a missing file, bad YAML, a missing
-            or unknown key, a value of the wrong type or out of range, or two that contradict.
+            or unknown key, a value of the wrong type or out of range, two that contradict, or a
+            backbone that nobody knows.
     """
     if not path.exists():
         raise UdmlError(f"no {path} here ({path.resolve()})", "run udml from the top of the project")
-    return parse_params(_read(path), str(path))
+    params = parse_params(_read(path), str(path))
+    require_backbone(params.train.backbone)
+    return params
 
 
 def _read(path: Path) -> Any:

@@ -10,8 +10,9 @@ def scale_to_8_bit(values: np.ndarray, bits: int | None = None) -> np.ndarray:
     """Values of a wider type to uint8 of the same shape.
 
     Unsigned integers of up to 16 bits span what their bits hold. Other types state no range: it is taken
-    to be 0..1 (floats), 0..255 or 0..65535 (0..127 for int8), whichever is the first to hold the values,
-    else the whole range of an unsigned type or int8 where values make use of it, else min..max.
+    to be 0..1 (floats), 0..255 or 0..65535 (0..127 for int8, 0..32767 for int16), whichever is the first to
+    hold the values, else the whole range of an unsigned type or int8 where values make use of it, else
+    min..max.
 
     Args:
         values: numbers, at least one; what is not finite is black.
@@ -33,7 +34,7 @@ def _range_of(values: np.ndarray, bits: int | None) -> tuple[float, float]:
         return 0.0, float(2 ** (bits or 8 * size) - 1)
     finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if kind == "f" else values
     smallest, largest = float(finite.min()), float(finite.max())
-    steps = [127.0] if values.dtype == np.int8 else [255.0, 65535.0]
+    steps = {np.int8: [127.0], np.int16: [255.0, 32767.0]}.get(values.dtype.type, [255.0, 65535.0])
     steps = [1.0, *steps] if kind == "f" else steps
     if smallest >= 0:
         for step in steps:

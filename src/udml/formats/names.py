@@ -1,6 +1,7 @@
 """What a file is that no decoder reads, told from its first bytes."""
 
 import re
+import zlib
 
 # Of formats that are read: with one of these heads, and yet no decoder's, the header is damaged.
 _READ = (
@@ -41,7 +42,6 @@ _HEADS = (
     (b"\x8aMNG", "MNG"),
     (b"icns", "a Mac icon"),
     (b"\0\0\1\0", "a Windows icon"),
-    (b"\0\0\2\0", "a Windows cursor"),
     (b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
     (b"\x01\xda", "an SGI image"),
     (b"\x59\xa6\x6a\x95", "a Sun raster image"),
@@ -58,7 +58,6 @@ _HEADS = (
     (b"\0\0\1\xb3", "an MPEG video"),
     (b"PK\3\4", "a ZIP archive"),
     (b"PK\5\6", "a ZIP archive"),
-    (b"\x1f\x8b", "a gzip file"),
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
@@ -71,6 +70,7 @@ _HEADS = (
     (b"PAR1", "a Parquet table"),
     (b"SQLite format 3", "an SQLite database"),
     (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
     (b"\0\x05\x16\x07", "a Mac resource file (AppleDouble)"),
     (b"\0\x05\x16\0", "a Mac resource file (AppleSingle)"),
     (b"\0\0\0\1Bud1", "a folder's settings (.DS_Store)"),
@@ -94,8 +94,15 @@ _INNER_MARKS = (
     (4, b"moov", "a QuickTime video"),
     (4, b"mdat", "a QuickTime video"),
     (4, b"wide", "a QuickTime video"),
+    (40, b" EMF", "a Windows metafile"),
     (128, b"DICM", "DICOM"),
     (257, b"ustar", "a tar archive"),
+)
+# Formats that begin with no mark of their own, by what their first bytes may be.
+_SHAPES = (
+    (rb"(?s)\x00\x00\x02\x00[^\x00]", "a Windows cursor"),
+    (rb"(?s).[\x00\x01][\x01-\x03\x09-\x0b].{13}[\x08\x0f\x10\x18\x20].", "a Targa image (TGA)"),
+    (rb"(?s)\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", "PCX"),
 )
 _TEXTS = (
     (rb"<(?:svg:)?svg[\s/>]", "SVG"),
@@ -119,7 +126,24 @@ def name_of(data: bytes) -> str:
     for head, name in _HEADS:
         if data.startswith(head):
             return name
-    return _container(data) or _text(data) or f"{len(data)} bytes of something else"
+    if data.startswith(b"\x1f\x8b"):
+        return "SVG, compressed" if _text(_unzipped(data)) == "SVG" else "a gzip file"
+    return _container(data) or _text(data) or _shape(data) or f"{len(data)} bytes of something else"
+
+
+def _unzipped(data: bytes) -> bytes:
+    """The first bytes of what a gzip file holds; none if it is damaged."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(data, _TEXT_HEAD_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _shape(data: bytes) -> str | None:
+    for pattern, name in _SHAPES:
+        if re.match(pattern, data):
+            return name
+    return "a Targa image (TGA)" if b"TRUEVISION-XFILE" in data[-26:] else None
 
 
 def _container(data: bytes) -> str | None:

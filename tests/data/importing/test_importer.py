@@ -265,6 +265,7 @@ LONE = {"notes.txt": "no pictures", "a/b.json": "notes of photo programs", ".a/b
 
 
 WHY = {
+    "it holds files and no folders": ([], ["1.png", "2.png"]),
     "--layout says so": (["--layout"], ["a/1.png", "a/2.png"]),
     "no folder holds more than one image": ([], ["a/1.png", "b/2.png", "c/3.png"]),
     "only one folder holds more than one image": ([], ["a/1.png", "a/2.png", "c/3.png"]),

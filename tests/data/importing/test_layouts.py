@@ -1,6 +1,6 @@
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
-from udml.data.importing.layouts import LAYOUT_NAMES, Item, read_layout
+from udml.data.importing.layouts import LAYOUT_NAMES, Item, base, read_layout
 from udml.errors import UdmlError
 from udml.pixels import Reason
+from udml.walking.rules import WalkRules
+from udml.walking.walk import Found, LeftOut, walk
 
 GROCERY = Path(__file__).parents[4] / "shared" / "data" / "grocery"
 
@@ -34,6 +36,35 @@ def facts(items: object) -> list[tuple[str, str | None, str, str | None]]:
 
 
 # --- folders
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.png", "b/c.png"),
+        ("a/1.png", "a/2.png", "b/1.png", "b/2.png"),
+        ("a/1.png", "b/1.png", "c/1.png"),  # one each: what speaks against classes is known in the end
+        ("train/a/1.png", "val/a/2.png"),
+        ("train/a/1.png", "val/a/2.png", "z/0.png"),
+    ],
+)
+@pytest.mark.parametrize("layout", [None, "plain", "classes"])
+def test_a_folder_is_walked_once(
+    names: tuple[str, ...], layout: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, *names, ".hidden", "Thumbs.db")
+    walks: list[Path] = []
+
+    def counted(root: Path, rules: WalkRules, left_out: LeftOut) -> Iterator[Found]:
+        walks.append(root)
+        return walk(root, rules, left_out)
+
+    monkeypatch.setattr(base, "walk", counted)
+    found = read_layout(tmp_path, layout)
+    assert found.because
+    assert sorted(item.source for item in found.items) == sorted(names)
+    assert found.left_out.counts.total() == 2  # each once
+    assert walks == [tmp_path]
 
 
 def test_plain_takes_every_file_at_any_depth_in_a_fixed_order_but_hidden_ones(tmp_path: Path) -> None:
@@ -395,8 +426,8 @@ def test_validation_trains_where_there_is_a_test_split(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("head", ["", "\ufeff"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("head", ["", "\ufeff", "sep=;\n"])
 @pytest.mark.parametrize(
     "header", ["path{}label{}split", " path {} label{} split ", '"path"{}"label"{}"split"']
 )
@@ -407,11 +438,38 @@ def test_csv_of_every_separator(tmp_path: Path, delimiter: str, head: str, heade
         f"a.jpg{delimiter}cat {delimiter}train",
         f"b c.jpg {delimiter} cat{delimiter} test",
     ]
-    (tmp_path / "list.csv").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
-    assert facts(read_layout(tmp_path / "list.csv").items) == [
-        ("a.jpg", "train", "both", "cat"),
-        ("b c.jpg", "test", "both", "cat"),
-    ]
+    for encoding in ("utf-8", "utf-16"):
+        text = head + "\n".join(lines) + "\n"
+        (tmp_path / "list.csv").write_text(
+            text.removeprefix("\ufeff") if "16" in encoding else text, encoding
+        )
+        assert facts(read_layout(tmp_path / "list.csv").items) == [
+            ("a.jpg", "train", "both", "cat"),
+            ("b c.jpg", "test", "both", "cat"),
+        ]
+
+
+def test_backslashes_separate_folders_unless_a_file_is_called_so(tmp_path: Path) -> None:
+    touch(tmp_path, "a/b/1.jpg", "c\\2.jpg")
+    write(tmp_path / "list.csv", "path", "a\\b\\1.jpg", "c\\2.jpg")
+    found = list(read_layout(tmp_path / "list.csv").items)
+    assert [item.path for item in found] == [tmp_path / "a/b/1.jpg", tmp_path / "c\\2.jpg"]
+    assert [item.source for item in found] == ["a/b/1.jpg", "c\\2.jpg"]
+
+
+@pytest.mark.parametrize("row", ['a.jpg,"cat', '"a.jpg,cat', '"a.jpg","cat'])
+def test_a_quote_that_is_not_closed_swallows_no_row(row: str, tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    write(tmp_path / "list.csv", "path,label", row, "b.jpg,dog", "a.jpg,dog")
+    with pytest.raises(UdmlError, match=r"row 1: (path|label) goes over several lines\n  -> close the quote"):
+        list(read_layout(tmp_path / "list.csv").items)
+
+
+@pytest.mark.parametrize("name", ["PATH", "Path", "paths"])
+def test_a_column_that_is_nearly_called_path(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "list.csv", f"{name},label", "a.jpg,cat")
+    with pytest.raises(UdmlError, match="did you mean `path`"):
+        list(read_layout(tmp_path / "list.csv").items)
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.string(), pa.large_string()])

@@ -29,7 +29,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 _HINTS = {  # said of layouts that a folder may have by chance
     "classes": "every folder is taken for a class; if they are years or albums: `--layout plain`",
-    "plain": "no labels; if each folder holds one class: `--layout classes`",
+    "plain": "no labels; where each folder holds one class: `--layout classes`",
     "splits": "train/CLASS/, val/CLASS/, test/CLASS/; if folders mean nothing: `--layout plain`",
 }
 

@@ -15,6 +15,7 @@ import timm
 import torch
 from torch import nn
 
+from udml.config.backbones import unknown_model, unknown_tag
 from udml.errors import UdmlError, install_hint
 from udml.learning.model.preprocess import Channels
 from udml.learning.model.sizes import feature_dim, timm_options
@@ -123,12 +124,13 @@ def _googlenet(pretrained: bool, input_px: int, weights: Path | None) -> Backbon
 
 def _from_timm(name: str, pretrained: bool, input_px: int | None, weights: Path | None) -> Backbone:
     if not timm.is_model(name):
-        near = (
-            ", ".join(timm.list_models(f"*{name.split('.', maxsplit=1)[0]}*")[:5])
-            or "timm.list_models() lists them"
-        )
-        raise UdmlError(f"train.backbone: timm knows no model `{name}`", f"close names: {near}")
-    config: Any = timm.get_pretrained_cfg(name)
+        raise unknown_model(name, timm.list_models())
+    try:
+        config: Any = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # which knows the model, but no such weights of it
+        model = name.partition(".")[0]
+        tags = [one.partition(".")[2] for one in timm.list_models(f"{model}.*", include_tags=True)]
+        raise unknown_tag(name, tags) from error
     native_px = int(config.input_size[-1])
     options = timm_options(name, input_px or native_px)
     length = feature_dim(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from udml.data.importing.layouts import cars, cub, folders, grocery, inshop, manifest, sop
-from udml.data.importing.layouts.base import Item, Layout, Reader
+from udml.data.importing.layouts.base import Item, Layout, Reader, Walked
 from udml.errors import UdmlError
 from udml.walking.rules import WalkRules
 
@@ -49,16 +49,13 @@ def read_layout(path: Path, name: str | None = None, rules: WalkRules = _AS_IT_L
         )
     if path.is_file() and reader not in (None, manifest.READER):
         raise UdmlError(f"{path} is a file, layout `{name}` reads folders", "leave --layout out")
-    chosen = reader or next((reader for reader in READERS if _detects(reader, path, rules)), None)
+    walked = Walked(path, rules)
+    chosen = reader or next((one for one in READERS if one.detect(walked if one.walks else path)), None)
     if chosen is None:
         raise UdmlError(f"{path} is neither a folder nor a manifest", "check the path")
-    found: Layout = chosen.read(path, rules) if chosen.walks else chosen.read(path)
-    because = chosen.because if isinstance(chosen.because, str) else chosen.because(path, rules)
-    return replace(found, because="--layout says so" if name else because)
-
-
-def _detects(reader: Reader, path: Path, rules: WalkRules) -> bool:
-    return reader.detect(path, rules) if reader.walks else reader.detect(path)
+    found: Layout = chosen.read(walked if chosen.walks else path)
+    because = chosen.because if isinstance(chosen.because, str) or name else chosen.because(walked)
+    return replace(found, because="--layout says so" if name else str(because))
 
 
 def _named(name: str) -> Reader:

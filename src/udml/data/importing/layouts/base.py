@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from udml.errors import UdmlError
@@ -51,6 +52,29 @@ class Layout:
     because: str = ""
 
 
+class Walked:
+    """Every file that `udml.walking.walk` finds in a folder, in its order: walked once, however often asked.
+
+    Attributes:
+        root: the folder.
+        left_out: what of it is not among the files; complete when all were taken.
+    """
+
+    def __init__(self, root: Path, rules: WalkRules) -> None:
+        self.root, self.left_out = root, LeftOut()
+        self._rest = walk(root, rules, self.left_out)
+        self._found: list[Item] = []
+
+    def __iter__(self) -> Iterator[Item]:
+        for position in count():
+            if position == len(self._found):
+                if (found := next(self._rest, None)) is None:
+                    return
+                name = source_name(found.relative)
+                self._found.append(Item(found.path, name, problem=found.problem))
+            yield self._found[position]
+
+
 @dataclass(frozen=True)
 class Reader:
     """A layout that can be read.
@@ -59,21 +83,15 @@ class Reader:
         name: what `--layout` calls it.
         detect: whether a path (folder, or manifest file) has this layout. Cheap and never raises.
         read: the data set at a path. Raises UdmlError if an annotation file is missing or unreadable.
-        walks: whether both take a `WalkRules` as well: a layout of what folders hold.
-        because: why a path is taken for it, as half a sentence, or what says so of a path and its rules.
+        walks: whether both take a `Walked` instead of a path: a layout of what folders hold.
+        because: why a path is taken for it, as half a sentence, or what says so of what was walked.
     """
 
     name: str
     detect: Callable[..., bool]
     read: Callable[..., Layout]
     walks: bool = False
-    because: str | Callable[[Path, WalkRules], str] = "it holds the files that its authors ship"
-
-
-def items_below(root: Path, rules: WalkRules, left_out: LeftOut) -> Iterator[Item]:
-    """Every file that `udml.walking.walk` finds, in its order."""
-    for found in walk(root, rules, left_out):
-        yield Item(found.path, source_name(found.relative), problem=found.problem)
+    because: str | Callable[[Walked], str] = "it holds the files that its authors ship"
 
 
 def rows(path: Path, fields: int, separator: str | None = None, skip: int = 0) -> Iterator[list[str]]:

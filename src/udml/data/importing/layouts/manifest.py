@@ -1,7 +1,8 @@
 """A CSV or Parquet manifest: columns path[, label][, split][, role], one row per image.
 
 Paths are relative to the manifest (absolute ones are taken as they are). Other columns are ignored.
-CSV is separated by commas, semicolons or tabs; spaces around names and values don't count.
+CSV is separated by commas, semicolons, tabs or bars, in UTF-8 or, as Excel says "Unicode", UTF-16; spaces
+around names and values don't count, and backslashes separate folders where no file is called so.
 An empty label or split means none, an empty role means "both".
 """
 
@@ -19,7 +20,8 @@ from udml.text import source_name
 COLUMNS = ("path", "label", "split", "role")
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (",", ";", "\t", "|")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 _ALLOWED = {"split": ("train", "test"), "role": ("both", "query", "gallery")}
 
 
@@ -52,10 +54,18 @@ def _items(path: Path, records: Iterator[tuple[int, dict[str, Any]]]) -> Iterato
                 raise UdmlError(
                     f"{path}, row {number}: {key} is `{values[key]}`", f"allowed: {', '.join(allowed)}"
                 )
-        place = path.parent / name
-        if name != record["path"] and not place.exists() and (path.parent / str(record["path"])).exists():
-            place = path.parent / str(record["path"])  # a name that does end in a space
-        yield Item(place, source_name(name), values["split"], values["role"] or "both", values["label"])
+        named = _as_it_lies(path.parent, name, str(record["path"]))
+        place = path.parent / named
+        source = source_name(name if named.strip() == name else named)
+        yield Item(place, source, values["split"], values["role"] or "both", values["label"])
+
+
+def _as_it_lies(folder: Path, name: str, typed: str) -> str:
+    """The path of a file: one may end in a space, and Windows writes backslashes."""
+    others = [other for other in (typed, name.replace("\\", "/")) if other != name]
+    if not others or (folder / name).exists():
+        return name
+    return next((other for other in others if (folder / other).exists()), name)
 
 
 def _text(value: Any) -> str | None:
@@ -71,14 +81,20 @@ def _text(value: Any) -> str | None:
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = _delimiter(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
+        with path.open("rb") as binary:
+            encoding = "utf-16" if binary.read(2) in _UTF_16 else "utf-8-sig"
+        with path.open(newline="", encoding=encoding) as file:
+            start, header = 0, file.readline()
+            if header.lower().startswith("sep="):  # a line for Excel alone
+                start, header = file.tell(), file.readline()
+            file.seek(start)
+            reader = csv.DictReader(file, delimiter=_delimiter(header), skipinitialspace=True)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
             _check_columns(path, list(reader.fieldnames))
-            yield from enumerate(reader, start=1)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            for number, record in enumerate(reader, start=1):
+                _check_lines(path, number, record)
+                yield number, record
+    except (OSError, UnicodeError, csv.Error) as error:
         raise UdmlError(f"cannot read {path}: {error}", "save it as CSV in UTF-8") from error
 
 
@@ -108,12 +124,22 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
-    if "path" not in names:
-        raise UdmlError(f"{path} has no column `path`, only {', '.join(names) or 'nothing'}", "add one")
     for name in names:
         near = difflib.get_close_matches(name.lower(), COLUMNS, 1, cutoff=0.7)
         if near and name not in COLUMNS and near[0] not in names:
             raise UdmlError(f"{path}: unknown column `{name}`", f"did you mean `{near[0]}`?")
+    if "path" not in names:
+        raise UdmlError(f"{path} has no column `path`, only {', '.join(names) or 'nothing'}", "add one")
+
+
+def _check_lines(path: Path, number: int, record: dict[str, Any]) -> None:
+    """Refuse a quote that is not closed: it would take the rows after it for one value."""
+    for key in COLUMNS:
+        value = record.get(key) or ""
+        if "\n" in value.strip() and (key != "path" or None in record.values()):  # a path may have one
+            raise UdmlError(
+                f"{path}, row {number}: {key} goes over several lines", "close the quote that it begins with"
+            )
 
 
 READER = Reader("manifest", detect, read, because="it lists paths")

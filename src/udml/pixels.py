@@ -25,7 +25,6 @@ __all__ = [
     "Wish",
     "decode",
     "decode_wish",
-    "is_plain",
     "read_image",
 ]
 
@@ -72,14 +71,6 @@ def decode_wish(data: bytes, wish: Wish, budget: Budget = COMMAND) -> Decoded:
         check_size((cost.width, cost.height), (0, wish.max_pixels))
     _check_cost(cost, budget)
     return decode_plainly(data, wish) if cost.is_plain else decode_apart(data, wish, budget)
-
-
-def is_plain(data: bytes, wish: Wish) -> bool:
-    """Whether `decode_wish` is sure to take a moment only: it decodes the file here, or refuses it."""
-    try:
-        return weigh(data, wish.decoded_side_px).is_plain
-    except Undecodable:
-        return True
 
 
 def read_image(

@@ -27,6 +27,11 @@ SERVICE = Budget(4.0, 512 * 2**20, niceness=10)
 COMMAND = Budget(30.0, 2 * 2**30)  # prepare, monitor, index add, search: files that a person chose
 
 _gone: ContextVar[Gone | None] = ContextVar("gone", default=None)
+_here_only: ContextVar[bool] = ContextVar("here_only", default=False)
+
+
+class NeedsProcessError(Exception):
+    """A file that is to be decoded in a process of its own, where that was ruled out."""
 
 
 class CallerGoneError(Exception):
@@ -48,3 +53,19 @@ def stop_if_unwanted() -> None:
     gone = _gone.get()
     if gone is not None and gone():
         raise CallerGoneError
+
+
+@contextmanager
+def here_only() -> Iterator[None]:
+    """No waiting for a decoding process in the block: `NeedsProcessError` where one is needed."""
+    token = _here_only.set(True)
+    try:
+        yield
+    finally:
+        _here_only.reset(token)
+
+
+def refuse_to_wait() -> None:
+    """Raise `NeedsProcessError` in a block of `here_only`."""
+    if _here_only.get():
+        raise NeedsProcessError

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from udml.decoding.budget import Budget, stop_if_unwanted
+from udml.decoding.budget import Budget, refuse_to_wait, stop_if_unwanted
 from udml.decoding.plain import Decoded, Wish, decode_plainly
 from udml.decoding.process import DecodingProcess
 from udml.formats.reasons import Undecodable
@@ -67,8 +67,10 @@ def decode_apart(data: bytes, wish: Wish, budget: Budget) -> Decoded:
     Raises:
         Undecodable: with the reason; `too_costly` where the budget was not enough.
         CallerGoneError: nobody waits for it any more.
+        NeedsProcessError: in a block of `here_only`.
         UdmlError: if no process can be started.
     """
+    refuse_to_wait()
     if os.name != "posix":  # no such limits elsewhere
         return decode_plainly(data, wish)
     return _pool().decode(data, wish, budget)

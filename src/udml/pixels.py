@@ -69,7 +69,7 @@ def decode_wish(data: bytes, wish: Wish, budget: Budget = COMMAND) -> Decoded:
     cost = weigh(data, wish.decoded_side_px)
     if cost.width and cost.height:
         check_size((cost.width, cost.height), (0, wish.max_pixels))
-    _check_cost(cost, budget)
+    _check_cost(cost, wish, budget)
     return decode_plainly(data, wish) if cost.is_plain else decode_apart(data, wish, budget)
 
 
@@ -93,14 +93,20 @@ def read_image(
         raise Undecodable(Reason.UNREADABLE, str(error)) from error
 
 
-def _check_cost(cost: Cost, budget: Budget) -> None:
-    if cost.memory_bytes > budget.memory_bytes:
-        raise too_costly(
-            f"{cost.width} x {cost.height} px of this kind need {cost.memory_bytes >> 20:,} MiB of memory, "
-            f"the limit is {budget.memory_bytes >> 20:,} MiB"
-        )
+def _check_cost(cost: Cost, wish: Wish, budget: Budget) -> None:
+    size = f"{cost.width} x {cost.height} px of this kind"
+    memory_bytes = cost.memory_bytes + _result_bytes(cost, wish)
+    if memory_bytes > budget.memory_bytes:
+        needed, limit = memory_bytes / 2**20, budget.memory_bytes / 2**20
+        raise too_costly(f"{size} need {needed:,.0f} MiB of memory, the limit is {limit:,.0f} MiB")
     if cost.cpu_seconds > budget.cpu_seconds:
         raise too_costly(
-            f"{cost.width} x {cost.height} px of this kind take about {cost.cpu_seconds:.0f} s, "
-            f"the limit is {budget.cpu_seconds:g} s"
+            f"{size} take about {cost.cpu_seconds:.2g} s, the limit is {budget.cpu_seconds:.2g} s"
         )
+
+
+def _result_bytes(cost: Cost, wish: Wish) -> int:
+    """Of the pixels that are given out, and of a copy that there is of them meanwhile."""
+    short = max(1, min(cost.width, cost.height))
+    share = min(1.0, (wish.decoded_side_px or short) / short)
+    return int(2 * 3 * cost.width * cost.height * share**2)

@@ -61,7 +61,7 @@ def too_costly(what: str) -> Undecodable:
 
 def damage(error: Exception) -> Undecodable:
     """What a decoder's exception says about the file."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return too_costly("it does not fit into memory")
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return Undecodable(Reason.TRUNCATED, str(error) or "unexpected end of file")

@@ -16,7 +16,7 @@ _MOST_LATER_SEGMENTS = 10_000
 _MOST_SKIPPED_BYTES = 4096  # filling between segments, which decoders skip byte by byte
 _MOST_EXIF_BYTES = 4 * 2**20  # put together segment by segment, each time as a whole
 _PLAIN_SEGMENTS = 64
-_PLAIN_ENTRIES = 512  # of a directory in EXIF or MPF: each may speak of the whole segment
+PLAIN_ENTRIES = 512  # of a directory in EXIF or MPF: each may speak of the whole segment
 _PLAIN_VISITS = 250_000  # of blocks; one takes 1 microsecond at the most
 _PLAIN_BYTES = 8 * 2**20
 _BLOCK_BYTES = 2 * 64  # of coefficients, kept where there are several scans
@@ -64,7 +64,7 @@ def weigh(data: bytes, short_side_px: int | None) -> Cost:
 
 
 def _is_plain(head: _Head) -> bool:
-    few = head.segments <= _PLAIN_SEGMENTS and head.entries <= _PLAIN_ENTRIES
+    few = head.segments <= _PLAIN_SEGMENTS and head.entries <= PLAIN_ENTRIES
     return few and head.exifs <= 1 and head.skipped_bytes <= _PLAIN_SEGMENTS
 
 

@@ -4,12 +4,13 @@ import struct
 from dataclasses import dataclass
 
 from udml.decoding.cost.cost import UNKNOWN, Cost, refuse_above
-from udml.decoding.cost.jpeg import entries_of
+from udml.decoding.cost.jpeg import PLAIN_ENTRIES, entries_of
 
 _MOST_CHUNKS = 100_000  # libpng writes one for every 8 KiB
 _PLAIN_CHUNKS = 2000
 _PLAIN_PACKED_BYTES = 32 * 2**10  # of texts and profiles, which may be a thousand times as long unpacked
 _PLAIN_TEXT_BYTES = 2**20
+_PLAIN_PIXELS = 4_000_000
 _PLAIN_UNPACKED_BYTES = 8 * 2**20  # of pixels; unpacking and un-filtering takes 20 ns a byte at the most
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _COLOURED = 4  # bytes a pixel that Pillow holds of anything but grey and palettes
@@ -33,9 +34,9 @@ def weigh(data: bytes, short_side_px: int | None) -> Cost:
     chunks = _read_chunks(data)
     row_bytes = 1 + (width * _SAMPLES.get(colours, 4) * bits + 7) // 8
     memory_bytes = _pixel_bytes(bits, colours, chunks.has_transparency) * width * height
-    is_small = row_bytes * height <= _PLAIN_UNPACKED_BYTES and memory_bytes <= 8 * _PLAIN_UNPACKED_BYTES
+    is_small = row_bytes * height <= _PLAIN_UNPACKED_BYTES and width * height <= _PLAIN_PIXELS
     few = chunks.count <= _PLAIN_CHUNKS and chunks.packed_bytes <= _PLAIN_PACKED_BYTES
-    few = few and chunks.text_bytes <= _PLAIN_TEXT_BYTES and chunks.entries <= 512
+    few = few and chunks.text_bytes <= _PLAIN_TEXT_BYTES and chunks.entries <= PLAIN_ENTRIES
     is_usual = not (chunks.is_animated or interlaced) and bits <= 8 and colours in _SAMPLES
     return Cost(width, height, memory_bytes, is_plain=is_small and few and is_usual)
 

@@ -53,7 +53,10 @@ def weigh(data: bytes, short_side_px: int | None) -> Cost:
         bits = _number(data, pages[0], _BITS, layout)
     except (struct.error, IndexError):
         return UNKNOWN
-    pixel_bytes = max(1, samples) * -(-max(1, bits) // 8) + 4
+    sample_bytes = -(-max(1, bits) // 8)
+    # as it lies there and as Pillow holds it; wide samples also as they are brought to 8 bits
+    copies = 1 if sample_bytes == 1 else 2
+    pixel_bytes = copies * (max(1, samples) * sample_bytes + 4)
     return Cost(width, height, pixel_bytes * width * height)
 
 

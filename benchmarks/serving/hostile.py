@@ -24,9 +24,9 @@ def attack_files(size: float = 1.0) -> dict[str, bytes]:
     return {name: make(side, count) for name, make in _MAKERS.items()}
 
 
-def _encoded(side: int, kind: str, mode: str = "RGB", colour: object = 0, **options: object) -> bytes:
+def _encoded(side: int, kind: str, mode: str = "RGB", **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.new(mode, (side, side), colour).save(buffer, kind, **options)  # type: ignore[arg-type]
+    Image.new(mode, (side, side)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -288,5 +288,5 @@ def _noise(side: int, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     noise = random.Random(0).randbytes(3 * side * side)
     ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 2**24)  # a progressive file is written as a whole
-    Image.frombytes("RGB", (side, side), noise).save(buffer, kind, **options)  # type: ignore[arg-type]
+    Image.frombytes("RGB", (side, side), noise).save(buffer, kind, **options)
     return buffer.getvalue()

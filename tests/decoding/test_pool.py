@@ -116,7 +116,8 @@ def test_a_file_that_takes_more_cpu_time_than_it_may_is_too_costly_and_the_pool_
 @pytest.mark.parametrize(
     "data",
     [
-        hostile.png(2000, 16, 6), hostile.png(2500, 16, 0), picture("TIFF", (3000, 3000), "F", compression="tiff_lzw"),
+        hostile.png(2000, 16, 6), hostile.png(2500, 16, 0),
+        picture("TIFF", (3000, 3000), "F", compression="tiff_lzw"),
         picture("TIFF", (3000, 3000), compression="tiff_lzw"), picture("GIF", (4000, 4000), "L"),
     ],
     ids=["16 bits", "grey", "floats", "tiff", "gif"],

@@ -159,11 +159,7 @@ class Searcher:
         return embed_files(self.embedder, files)
 
     def decode(
-        self,
-        data: bytes,
-        max_pixels: int = MAX_PIXELS,
-        crop: Crop | None = None,
-        budget: Budget = COMMAND,
+        self, data: bytes, max_pixels: int = MAX_PIXELS, crop: Crop | None = None, budget: Budget = COMMAND
     ) -> np.ndarray:
         """Decode a file's bytes as this model wants to see them: uint8 [h, w, 3], RGB, upright.
 

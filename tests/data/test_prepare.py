@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from benchmarks.serving import hostile
 from PIL import Image
 
 from udml.config import Prepare
-from udml.data import decode_pool
+from udml.data import decode_pool, decoding
 from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog
 from udml.data.identity import image_id
 from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, read_manifest
@@ -26,7 +29,7 @@ from udml.data.statistics import sharpness
 from udml.errors import UdmlError
 from udml.files import fingerprint
 from udml.parquet import write_table
-from udml.pixels import decode
+from udml.pixels import Budget, decode
 
 PARAMS = Prepare(
     store_short_side_px=48,
@@ -115,6 +118,7 @@ def test_whatever_is_refused_has_a_reason(workspace: Path) -> None:
         "gone.jpg": None,
         "huge.png": photo(2, 1200, 1000),
         "note.txt": b"hello",
+        "scans.jpg": hostile.blank_jpeg(64, 150),
         "tiny.png": photo(3, 15, 40),
         "z.png": photo(4),
     }
@@ -125,12 +129,31 @@ def test_whatever_is_refused_has_a_reason(workspace: Path) -> None:
         "gone.jpg": "missing",
         "huge.png": "too_large",
         "note.txt": "not_an_image",
+        "scans.jpg": "too_costly",
         "tiny.png": "too_small",
     }
     assert refused["reason"].to_dict() == expected
     assert (refused["detail"].str.len() > 5).all()
-    assert summary["files"] == 7
+    assert summary["files"] == 8
     assert summary["quarantined"] == dict.fromkeys(sorted(expected.values()), 1)
+
+
+def test_a_file_that_takes_more_time_or_memory_than_it_may_stops_nothing(workspace, monkeypatch) -> None:
+    files = {
+        "0.png": photo(0),
+        "1 slow.jpg": hostile.blank_jpeg(4000, 90),
+        "2 slow.png": hostile.png(3000, 8, 6, interlaced=1, extra_bytes=24_000),
+        "3 large.webp": hostile.claimed_webp(9000),
+        "4.tif": photo(1, suffix="TIFF"),
+        "5.png": photo(2),
+    }
+    tiny = Budget(0.05, 2**30)
+    monkeypatch.setattr(decoding, "decode", partial(decoding.decode, budget=tiny))
+    params = replace(PARAMS, max_pixels=100_000_000)
+    summary = prepare(write_data(workspace, files), workspace / "out", params)
+    assert (summary["images"], summary["quarantined"]) == (3, {"too_costly": 3})
+    refused = pd.read_parquet(workspace / "out" / "quarantine.parquet")
+    assert refused["source"].tolist() == [name for name in files if " " in name]
 
 
 def test_the_output_does_not_depend_on_the_number_of_processes(

@@ -26,8 +26,8 @@ from udml.search.gallery import GalleryIndex, vector_at
 from udml.search.items import NOT_IN_DATA, IndexedItem, Item, Items
 from udml.text import printable
 
-# Files' bytes in, a unit vector float32 [d] or the reason why not for each
-Embed = Callable[[Sequence[bytes]], list["np.ndarray | Undecodable"]]
+# Files' bytes or pixels in, a unit vector float32 [d] or the reason why not for each
+Embed = Callable[[Sequence["bytes | np.ndarray"]], list["np.ndarray | Undecodable"]]
 _log = logging.getLogger(__name__)
 _EMBEDDED_AT_ONCE = 64
 
@@ -202,7 +202,11 @@ class Collection:
                 self.refresh()
                 return [done for done in added if done is not None]
             except _VectorsMissingError:
-                unseen = {sha256: file.data for file, sha256 in hashed if sha256 in missing}
+                unseen = {
+                    sha256: file.data if file.pixels is None else file.pixels
+                    for file, sha256 in hashed
+                    if sha256 in missing
+                }
                 vectors |= dict(zip(unseen, self._embed(list(unseen.values())), strict=True))
 
     def remove(self, image_ids: Sequence[int]) -> None:
@@ -274,7 +278,7 @@ class Collection:
             yield list(vectors), list(vectors.values())
 
 
-def _closed(_: Sequence[bytes]) -> list[np.ndarray | Undecodable]:
+def _closed(_: Sequence["bytes | np.ndarray"]) -> list[np.ndarray | Undecodable]:
     raise UdmlError("this collection is closed", "open it again")
 
 

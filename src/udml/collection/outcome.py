@@ -1,7 +1,9 @@
 """A file that is to be added to a collection, and what came of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+import numpy as np
 
 from udml.errors import UdmlError
 
@@ -26,11 +28,13 @@ class NewFile:
         source: its name, such as the path inside its folder; its id follows from it.
         data: its bytes.
         label: its class, or None.
+        pixels: uint8 [h, w, 3], where it was decoded already, as the collection's model wants to see it.
     """
 
     source: str
     data: bytes
     label: str | None = None
+    pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 class Status(StrEnum):

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     TOO_SMALL = "too_small"
     TOO_LARGE = "too_large"
+    TOO_COSTLY = "too_costly"
 
     @property
     def sentence(self) -> str:
@@ -32,6 +33,7 @@ _SENTENCES = {
     Reason.TRUNCATED: "the file ends before the image does",
     Reason.TOO_SMALL: "the image is smaller than allowed",
     Reason.TOO_LARGE: "the image is larger than allowed",
+    Reason.TOO_COSTLY: "decoding the image takes more time or memory than one file may have",
 }
 
 
@@ -52,10 +54,15 @@ def unsupported(what: str, instead: str = "convert it to JPEG or PNG") -> Undeco
     return Undecodable(Reason.NOT_AN_IMAGE, f"{what} is not supported; {instead}")
 
 
+def too_costly(what: str) -> Undecodable:
+    """A file that is not decoded, or not to its end, for what that takes."""
+    return Undecodable(Reason.TOO_COSTLY, what)
+
+
 def damage(error: Exception) -> Undecodable:
     """What a decoder's exception says about the file."""
-    if isinstance(error, MemoryError):
-        return Undecodable(Reason.TOO_LARGE, "it does not fit into memory")
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return too_costly("it does not fit into memory")
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return Undecodable(Reason.TRUNCATED, str(error) or "unexpected end of file")
     return Undecodable(Reason.CORRUPT, str(error) or type(error).__name__)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from udml.serving.http.connections import Door
 
 _MAX_PENDING = 500  # connections that wait to be accepted
-_DRAIN_SECONDS = 10
+_DRAIN_SECONDS = 10  # what takes longer is stopped, so that SIGTERM ends the service in 15
 
 
 def serve(settings: Settings, models: Path, data: Path) -> None:

@@ -24,7 +24,7 @@ class Engine:
         self.free.set()
         self.closed = threading.Event()
 
-    def decode(self, data, max_pixels, crop):
+    def decode(self, data, max_pixels, crop, budget):
         if data == b"bad":
             raise ZeroDivisionError
         return np.full((2, 2, 3), int(data), np.uint8)

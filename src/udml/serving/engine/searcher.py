@@ -18,7 +18,7 @@ from udml.collection.outcome import Added, NewFile
 from udml.cropping import Crop
 from udml.errors import UdmlError
 from udml.machine import usable_cores
-from udml.pixels import decode
+from udml.pixels import COMMAND, Budget, decode
 from udml.processes import PerProcess
 from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
 from udml.registry.chosen import Chosen, choose
@@ -158,7 +158,9 @@ class Searcher:
         """Embed image files; unusable ones are listed, the others go on."""
         return embed_files(self.embedder, files)
 
-    def decode(self, data: bytes, max_pixels: int = MAX_PIXELS, crop: Crop | None = None) -> np.ndarray:
+    def decode(
+        self, data: bytes, max_pixels: int = MAX_PIXELS, crop: Crop | None = None, budget: Budget = COMMAND
+    ) -> np.ndarray:
         """Decode a file's bytes as this model wants to see them: uint8 [h, w, 3], RGB, upright.
 
         JPEGs are shrunk while they are decoded. The size is checked before that, in the header.
@@ -167,11 +169,12 @@ class Searcher:
             data: of one image file.
             max_pixels: largest width x height accepted.
             crop: the part of the picture that is wanted; None for all of it.
+            budget: what decoding may take.
 
         Raises:
             Undecodable: with the reason; it is a UdmlError.
         """
-        return decode_for(self.embedder, data, max_pixels, crop)
+        return decode_for(self.embedder, data, max_pixels, crop, budget)
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed decoded images of any sizes, uint8 [h, w, 3] each; see `Embedder.embed`.

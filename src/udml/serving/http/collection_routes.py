@@ -123,11 +123,10 @@ async def add_items(
 ) -> schemas.AddedItems:
     """Add images, one as the body or many as parts of a form. They are on disk when this answers."""
     service.batcher.require_room()
-    max_pixels = service.settings.max_pixels
     async with service.uploads.read(request, name) as uploads:
         if not uploads:
             raise Problem(400, "no_image", "send at least one image")
-        done = await service.write(version, lambda: add_uploads(version.searcher, uploads, label, max_pixels))
+        done = await add_uploads(service, version, uploads, label)
     return schemas.AddedItems(version=version.name, items=[schemas.AddedItem.of(added) for added in done])
 
 

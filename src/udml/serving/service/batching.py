@@ -1,31 +1,27 @@
 """Dynamic batching: images that arrive while the engine is busy run together when it is free.
 
-No request waits for company: a lone image is a batch of one. One thread decodes per core; one thread
-drives the engine, which uses all cores by itself.
+No request waits for company: a lone image is a batch of one. `Decoders` decodes; one thread drives the
+engine, which uses all cores by itself.
 """
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from udml.cropping import Crop
-from udml.machine import usable_cores
-from udml.pixels import Undecodable
 from udml.serving.engine.answers import Hit, Wanted
-from udml.serving.engine.searcher import Searcher
+from udml.serving.service.decoding import Decoders, decode_bounded
 from udml.serving.service.metrics import Metrics
-from udml.serving.service.problems import Problem, busy, undecodable
+from udml.serving.service.problems import busy
 from udml.serving.service.switching import OpenVersion
 
 _MAX_BATCH = 32
-_MAX_ELONGATION = 20  # longer strips stay large when their shorter side has been shrunk
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,11 @@ class _Job:
     version: OpenVersion
     wanted: Wanted | None  # None where only the vector is
     crop: Crop | None
-    answer: "asyncio.Future[Answer]"
+    answer: "asyncio.Future[Any]"
     data: bytes  # dropped once decoded, or when the caller gives up: its room is given back then
     pixels: np.ndarray = field(default_factory=lambda: np.empty(0))
     queued: float = 0.0
+    to_embed: bool = True  # else its pixels are the answer
 
 
 class Batcher:
@@ -61,7 +58,7 @@ class Batcher:
         self._metrics = metrics
         self._waiting = 0
         self._loop = asyncio.get_running_loop()
-        self._decoders = ThreadPoolExecutor(usable_cores(), "decode")
+        self._decoders = Decoders(metrics)
         self._queue: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -92,11 +89,30 @@ class Batcher:
         Raises:
             Problem: no usable image, or too many wait already.
         """
+        job = _Job(version, wanted, crop, self._loop.create_future(), data)
+        answer: Answer = await self._answer_to(job)
+        return answer
+
+    async def decode(self, version: OpenVersion, data: bytes) -> np.ndarray:
+        """Decode an image as the model of `version` wants to see it: uint8 [h, w, 3].
+
+        Raises:
+            Problem: no usable image, or too many wait already.
+        """
+        job = _Job(version, None, None, self._loop.create_future(), data, to_embed=False)
+        pixels: np.ndarray = await self._answer_to(job)
+        return pixels
+
+    async def _answer_to(self, job: _Job) -> Any:
         self.require_room()
-        job = _Job(version.take(), wanted, crop, self._loop.create_future(), data)
+        job.version.take()
         self._count(1)
         try:
-            self._decoders.submit(self._decode, job)
+            self._decoders.submit(
+                lambda: decode_bounded(job.version.searcher, job.data, self._max_pixels, job.crop),
+                job.answer.done,
+                lambda pixels: self._decoded(job, pixels),
+            )
         except RuntimeError:  # shut down
             self._finish([job], busy("closing", "the service is shutting down"))
         try:
@@ -106,7 +122,7 @@ class Batcher:
 
     def close(self) -> None:
         """Answer what waits, then stop."""
-        self._decoders.shutdown(wait=True)
+        self._decoders.close()
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -118,20 +134,16 @@ class Batcher:
 
     # --- in the decoding threads ------------------------------------------------------------------
 
-    def _decode(self, job: _Job) -> None:
-        if job.answer.done():  # its caller gave up
-            self._from_thread(self._finish, [job], None)
-            return
-        try:
-            with self._metrics.stage_seconds.labels("decode").time():
-                job.pixels = decode_bounded(job.version.searcher, job.data, self._max_pixels, job.crop)
-        except Exception as error:
-            self._from_thread(self._finish, [job], error)
-            return
-        job.queued = time.perf_counter()
-        with self._changed:
-            self._queue.append(job)
-            self._changed.notify()
+    def _decoded(self, job: _Job, pixels: np.ndarray | Exception) -> None:
+        if isinstance(pixels, Exception):
+            self._from_thread(self._finish, [job], pixels)
+        elif not job.to_embed:
+            self._from_thread(self._deliver, [job], [pixels])
+        else:
+            job.pixels, job.queued = pixels, time.perf_counter()
+            with self._changed:
+                self._queue.append(job)
+                self._changed.notify()
 
     # --- in the engine's thread -------------------------------------------------------------------
 
@@ -189,7 +201,7 @@ class Batcher:
     def _from_thread(self, work: Callable[..., None], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(work, *arguments)
 
-    def _deliver(self, jobs: list[_Job], answers: list[Answer]) -> None:
+    def _deliver(self, jobs: list[_Job], answers: Sequence[Any]) -> None:
         for job, answer in zip(jobs, answers, strict=True):
             if not job.answer.done():
                 job.answer.set_result(answer)
@@ -201,21 +213,3 @@ class Batcher:
                 job.answer.set_exception(error)
             job.version.release()
         self._count(-len(jobs))
-
-
-def decode_bounded(searcher: Searcher, data: bytes, max_pixels: int, crop: Crop | None = None) -> np.ndarray:
-    """Decode an upload, or a part of it, as `searcher` wants it; uint8 [h, w, 3] of bounded size.
-
-    Raises:
-        Problem: if it holds no usable image.
-    """
-    try:
-        pixels = searcher.decode(data, max_pixels, crop)
-    except Undecodable as error:
-        raise undecodable(error) from error
-    height, width = pixels.shape[:2]
-    if max(height, width) > _MAX_ELONGATION * min(height, width):
-        raise Problem(
-            422, "too_elongated", f"one side is over {_MAX_ELONGATION} times as long as the other; crop it"
-        )
-    return pixels

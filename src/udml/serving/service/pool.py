@@ -1,12 +1,14 @@
 """A few threads for work of milliseconds that must not hold up the event loop."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from udml.deadlines import of_use_until
+from udml.decoding.budget import as_long_as_wanted
 from udml.machine import usable_cores
 from udml.serving.service.problems import busy
 from udml.serving.service.switching import OpenVersion
@@ -46,13 +48,18 @@ class BoundedPool:
             self._waiting -= 1
             version.release()
 
+        gone = threading.Event()
+
         def in_time() -> T:
-            with of_use_until(until):
+            with of_use_until(until), as_long_as_wanted(gone.is_set):
                 return work()
 
         future = self._threads.submit(in_time)
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(done))
-        return await asyncio.wrap_future(future)  # given up, it is dropped unless it has begun
+        try:
+            return await asyncio.wrap_future(future)  # given up, it is dropped unless it has begun
+        finally:
+            gone.set()  # a decoding process that it waits for is stopped
 
     def close(self) -> None:
         """Finish what was begun."""

@@ -1,0 +1,1 @@
+"""Untrusted files, decoded under a budget: weighed by their header, and in processes that can be killed."""

@@ -127,7 +127,7 @@ def _work_key(
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-4", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
+        "train-5", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
         content.hexdigest(), torch.__version__, *([list(said)] if said else []),
     )  # fmt: skip
 

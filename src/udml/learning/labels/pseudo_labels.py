@@ -72,6 +72,11 @@ def cluster(
     )
     kmeans.train(vectors, init_centroids=start)
     assignment = exchange(vectors, kmeans.index.search(vectors, 1)[1][:, 0], clusters, seed)
+    return given_clusters(vectors, assignment, clusters)
+
+
+def given_clusters(vectors: np.ndarray, assignment: np.ndarray, clusters: int) -> Clustering:
+    """The clustering of unit rows float32 [n, d] that an assignment int64 [n] into 0 .. k - 1 makes."""
     centroids = unit_means(vectors, assignment, clusters)
     similarity = np.empty(len(vectors), np.float32)
     for first in range(0, len(vectors), _AT_ONCE):

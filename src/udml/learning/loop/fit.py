@@ -28,6 +28,7 @@ from udml.learning.labels.pseudo_labels import (
     churn,
     cluster,
     cluster_health,
+    given_clusters,
     nmi,
     unit_means,
 )
@@ -138,12 +139,7 @@ def judge_and_cluster(run: Run) -> None:
     # with a random head the trunk's own features are the better start, as in the paper
     vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
     found = _find_clusters(run, vectors) if first else {}
-    # where each cluster is now; the last centroids are where it was before the network moved
-    start = None if first else unit_means(embeddings, run.state.assignment, run.clusters)
-    clustering = cluster(
-        vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
-    )
-    clustering = with_judgements(clustering, vectors, run.data.links)
+    clustering = _pseudo_labels(run, vectors, embeddings, first)
     means = clustering.centroids
     if vectors is not embeddings:
         means = unit_means(embeddings, clustering.assignment, run.clusters)
@@ -161,6 +157,19 @@ def judge_and_cluster(run: Run) -> None:
     run.state.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
     run.state.assignment = clustering.assignment
     _save(run, clustering)
+
+
+def _pseudo_labels(run: Run, vectors: np.ndarray, embeddings: np.ndarray, first: bool) -> Clustering:
+    """The round's pseudo-classes, respecting what people said; or the classes that a benchmark teaches."""
+    params = run.params
+    if run.data.taught is not None:
+        return given_clusters(vectors, run.data.taught, run.clusters)
+    # where each cluster is now; the last centroids are where it was before the network moved
+    start = None if first else unit_means(embeddings, run.state.assignment, run.clusters)
+    clustering = cluster(
+        vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
+    )
+    return with_judgements(clustering, vectors, run.data.links)
 
 
 def _find_clusters(run: Run, vectors: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How far from supervised: the same training by pseudo-labels and by the true labels of its classes.
 
     python -m benchmarks.training.ceiling --prepared artifacts/prepare
-    python -m benchmarks.training.ceiling --prepared DIR --steps 240 --same-light     as benchmarks.grocery does
+    python -m benchmarks.training.ceiling --prepared DIR --steps 240 --same-light   as benchmarks.grocery does
 
 Same trunk, loss, sampler, views and number of steps; in the second row the clustering is replaced by the
 labels of the training classes, and nothing else. Scored, leave-one-out, on the test classes, which neither

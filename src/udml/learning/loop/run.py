@@ -43,7 +43,7 @@ class TrainingSet:
         held_strong_views: uint8 [h, S, S, 3], strong views of the same.
         monitor_labels: int [n] or None. Only `label_nmi` in the log is computed from it.
         links: what people said of pairs of the n images; none unless `train.use_judgements`.
-        taught: int64 [n] or None, classes to learn in place of clusters. A benchmark's ceiling; no stage sets it.
+        taught: int64 [n] or None, classes to learn in place of clusters; only a benchmark sets it.
         bank: features to train the head on. The three views above are then features too, [n or h, c].
     """
 

@@ -214,3 +214,21 @@ def test_pictures_of_queries_show_both_orders_where_they_differ(workspace):
     assert "By similarity alone:" in text
     plain = replace(evaluation, trained=replace(evaluation.trained, neighbourhoods=None))
     assert "By similarity alone:" not in written((plain, *parts[1:]))[1]
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            10,
+            "About 10 images each, as that is what two halves of the images agree on most (39% of the pairs",
+        ),
+        (25, "About 25 images each, as two halves of the images agree on nothing finer (36% of the pairs"),
+    ],
+)
+def test_the_page_says_why_there_are_so_many_clusters(workspace, found, sentence):
+    parts = workspace()
+    rounds = fake_rounds(3, labelled=True)
+    rounds[0] |= {"strengths_by_cluster_size": {"25": 0.36, "10": 0.39}, "found_cluster_size": found}
+    write_json(parts[2] / "rounds.json", rounds)
+    assert sentence in written(parts)[1]

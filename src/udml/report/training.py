@@ -132,7 +132,7 @@ def sizes_section(rounds: Sequence[Mapping[str, Any]]) -> Section:
     intro = (
         "Clusters stand in for classes. Most images in a few huge clusters would mean that the embedding "
         "does not tell them apart; a hump in the middle is healthy."
-    )
+    ) + _how_many(rounds)
     kept = _picked(rounds) or (rounds[-1] if rounds else None)
     shown = [entry for entry in rounds[:1] if entry is not kept] + ([kept] if kept else [])
     bins = [entry.get("cluster_sizes_histogram") or {"edges": [], "counts": []} for entry in shown]
@@ -151,6 +151,21 @@ def sizes_section(rounds: Sequence[Mapping[str, Any]]) -> Section:
         else '<p class="nothing">Nothing was recorded.</p>'
     )
     return Section("sizes", "Cluster sizes", "How large the clusters are", intro, body)
+
+
+def _how_many(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Why there are so many clusters, where their number was found."""
+    strengths = rounds[0].get("strengths_by_cluster_size") if rounds else None
+    if not strengths:
+        return ""
+    found, coarsest = str(rounds[0]["found_cluster_size"]), next(iter(strengths))
+    agreed = f"{strengths[found]:.0%} of the pairs that one half predicts are together in the other"
+    if found == coarsest:
+        return f" About {found} images each, as two halves of the images agree on nothing finer ({agreed})."
+    return (
+        f" About {found} images each, as that is what two halves of the images agree on most "
+        f"({agreed}; with {coarsest} images each {strengths[coarsest]:.0%})."
+    )
 
 
 def clusters_section(clusters: pd.DataFrame, catalog: pd.DataFrame, store: ImageStore, out: Path) -> Section:

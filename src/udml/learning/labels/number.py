@@ -35,11 +35,13 @@ class Found:
 
     Attributes:
         clusters: k.
+        mean_size: images of a cluster that it comes from.
         strengths: prediction strength, 0..1, of every mean cluster size that was tried.
         images: how many images it was found on.
     """
 
     clusters: int
+    mean_size: int
     strengths: dict[int, float]
     images: int
 
@@ -68,12 +70,13 @@ def find_clusters(vectors: np.ndarray, at_least: int, seed: int) -> Found:
             break
     means = {size: float(values.mean()) for size, values in tried.items()}
     if not tried:
-        return Found(coarsest, means, len(some))
+        return Found(coarsest, MEAN_SIZES[0], means, len(some))
     first, best = next(iter(tried)), max(means, key=lambda size: means[size])
     gain = tried[best] - tried[first]
     clear = gain.mean() > _CLEAR_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain))
-    clusters = min(MAX_CLUSTERS, max(at_least, len(vectors) // best)) if clear else coarsest
-    return Found(clusters, means, len(some))
+    if not clear:
+        return Found(coarsest, first, means, len(some))
+    return Found(min(MAX_CLUSTERS, max(at_least, len(vectors) // best)), best, means, len(some))
 
 
 def _surroundings(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:

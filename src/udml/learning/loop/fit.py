@@ -182,7 +182,11 @@ def _find_clusters(run: Run, vectors: np.ndarray) -> dict[str, Any]:
     found = find_clusters(vectors, run.params.clusters_per_batch, run.params.seed)
     run.clusters = found.clusters
     strengths = {str(size): strength for size, strength in found.strengths.items()}
-    return {"strengths_by_cluster_size": strengths, "clusters_found_on_images": found.images}
+    return {
+        "strengths_by_cluster_size": strengths,
+        "found_cluster_size": found.mean_size,
+        "clusters_found_on_images": found.images,
+    }
 
 
 def _keep_whitened(run: Run, weight: np.ndarray, bias: np.ndarray) -> None:

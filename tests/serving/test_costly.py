@@ -12,8 +12,8 @@ from udml.cli import main
 from udml.config import Prepare
 from udml.decoding.budget import CallerGoneError, refuse_to_wait
 from udml.monitor.batch import from_files
+from udml.serving.decoders import Decoders
 from udml.serving.engine import decoding as engine_decoding
-from udml.serving.service.decoding import Decoders
 from udml.serving.service.metrics import Metrics
 
 SCANS = hostile.blank_jpeg(64, 150)

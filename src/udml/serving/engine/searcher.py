@@ -163,8 +163,6 @@ class Searcher:
     ) -> np.ndarray:
         """Decode a file's bytes as this model wants to see them: uint8 [h, w, 3], RGB, upright.
 
-        JPEGs are shrunk while they are decoded. The size is checked before that, in the header.
-
         Args:
             data: of one image file.
             max_pixels: largest width x height accepted.
@@ -172,7 +170,7 @@ class Searcher:
             budget: what decoding may take.
 
         Raises:
-            Undecodable: with the reason; it is a UdmlError.
+            Undecodable: with the reason.
         """
         return decode_for(self.embedder, data, max_pixels, crop, budget)
 

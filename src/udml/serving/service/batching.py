@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from udml.cropping import Crop
+from udml.serving.decoders import Decoders, decode_bounded
 from udml.serving.engine.answers import Hit, Wanted
-from udml.serving.service.decoding import Decoders, decode_bounded
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import busy
 from udml.serving.service.switching import OpenVersion

@@ -66,6 +66,7 @@ COMMANDS = [
     _command("models pull", pipeline=True),
     _command("models log", writes=False),
     _command("retrain", pipeline=True),
+    _command("judge --export judged.csv"),
     _command("serve --port 0", writes=False),
     _command("keys add somebody"),
     _command("keys list", writes=False),

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 from dataclasses import replace
@@ -77,6 +78,7 @@ def write_images(root: Path, files: list[bytes]) -> tuple[Path, Path]:
             width, height = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).size
             row = {field.name: "x" if pa.types.is_string(field.type) else 0 for field in CATALOG_SCHEMA}
             row |= {"image_id": order, "width": width, "height": height}
+            row["sha256"] = hashlib.sha256(data).hexdigest()
             rows.append(row | {"data_shard": shard, "data_offset": offset, "size_bytes": len(data)})
     table = pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA)
     write_table(root / "prepared" / CATALOG_FILE, table)

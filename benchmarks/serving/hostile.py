@@ -272,10 +272,10 @@ _MAKERS: dict[str, Callable[[int, int], bytes]] = {
 def largest_plain_files() -> dict[str, bytes]:
     """Files that are decoded without a process of their own, and take as much as such files can."""
     return {
-        "JPEG, noise": _noise(1380, "JPEG", quality=100, subsampling=0),
-        "JPEG, noise, progressive": _noise(696, "JPEG", quality=95, subsampling=0, progressive=True),
-        "JPEG, blank, 90 scans": blank_jpeg(408, 90),
-        "JPEG, a restart after every block": restarts(2200),
+        "JPEG, noise": _noise(1690, "JPEG", quality=100, subsampling=0),
+        "JPEG, noise, progressive": _noise(1070, "JPEG", quality=95, subsampling=0, progressive=True),
+        "JPEG, blank, 90 scans": blank_jpeg(632, 90),
+        "JPEG, a restart after every block": restarts(3400),
         "JPEG, entries that repeat the block": segments_in_front(segment(0xE1, greedy_exif(500, 59_000)), 1),
         "PNG, noise": _noise(1670, "PNG"),
         "PNG, transparent": png(1440, 8, 6),

@@ -146,12 +146,32 @@ def test_a_new_connection_takes_the_place_of_one_that_waits(protocol, sent, boun
         async with served(protocol, **bounds) as (door, now, connect):
             slow = []
             for number in range(12):
-                now[0] += 0.1
+                now[0] += 1.0
                 slow.append(await connect())
                 slow[-1][1].write(sent)
                 assert await answered(await connect()) == (200, b"0")
                 assert len(door) <= 4, number
             assert await is_closed(slow[0])
+
+    asyncio.run(trial())
+
+
+@pytest.mark.parametrize("bounds", [{"most": 3}, {"most_per_caller": 3}])
+def test_a_connection_that_was_just_used_does_not_give_way(protocol, bounds):
+    async def trial():
+        async with served(protocol, **bounds) as (door, now, connect):
+            used = [await connect() for _ in range(3)]
+            for round_ in range(3):
+                now[0] += 0.4
+                for streams in used:
+                    assert await answered(streams) == (200, b"0"), round_
+                reader, _ = await connect()
+                told = await asyncio.wait_for(reader.read(), 60)
+                assert told.startswith(b"HTTP/1.1 503 ")
+                assert b"retry-after: 1\r\n" in told
+            now[0] += 1.0
+            assert await answered(await connect()) == (200, b"0")
+            assert len(door) == 3
 
     asyncio.run(trial())
 

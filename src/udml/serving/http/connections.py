@@ -23,9 +23,14 @@ _SWEEP_SECONDS = 0.5
 _HEAD_SECONDS = 10.0
 _MAX_CONNECTIONS, _LEAST_CONNECTIONS = 1000, 64
 _OWN_FILES = 100
+_WAITED_SECONDS = 1.0  # before a connection gives way: one that has just been answered may be in use again
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: 34\r\nconnection: close\r\n\r\nthe head of the request is too big"
+)
+_NO_ROOM = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n"
+    b"content-length: 30\r\nconnection: close\r\n\r\ntoo many connections are open\n"
 )
 
 
@@ -86,7 +91,12 @@ class Door:
 
     def _make_room(self, caller: str) -> bool:
         """Close the connection of a caller that has been waiting for it the longest, if one is."""
-        waiting = [one for one in self._by_caller[caller] if one.waits_since is not None]
+        before = self.clock() - _WAITED_SECONDS
+        waiting = [
+            one
+            for one in self._by_caller[caller]
+            if one.waits_since is not None and one.waits_since <= before
+        ]
         if not waiting:
             return False
         given_up = min(waiting, key=lambda one: one.waits_since)
@@ -150,7 +160,8 @@ class _Bounded(asyncio.Protocol):
         self.waiting_since = self.door.clock()
         self._caller = self.door.enter(self, self.client[0] if self.client else UNKNOWN)
         if self._caller is None:
-            self.transport.abort()
+            self.transport.write(_NO_ROOM)
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._caller is not None:

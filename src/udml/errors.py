@@ -19,6 +19,11 @@ class BusyError(UdmlError):
     """Others are at it: the same will do later."""
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed, for a person: of the system's errors without their number and path."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def install_hint(extra: str) -> str:
     """How to get one of udml's extras. It is installed from its checkout: no package index has it."""
     return f"in a checkout of udml: `pip install '.[{extra}]'`"

@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from tests.fixtures.models import tiny_card, write_model
 from tests.pipeline import environment, make_workspace, run, write_pictures
 from udml.files import read_json, write_json
+from udml.judgement.answers import append, stamped
 
 TIMEOUT_SECONDS = 600  # ends what hangs
 HEAVY = (
@@ -109,6 +110,7 @@ def make(folder: Path, commands: Driver) -> Path:
     log.write_text("".join(line for line in log.open() if '"v3"' not in line))
     udml("index add ../added")
     udml("keys add ann")
+    append([stamped("0" * 64, "1" * 64, "same", "ann")], workspace / "judgements.jsonl")
     return workspace
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from udml.errors import UdmlError
+from udml.errors import UdmlError, reason
 from udml.files import (
     atomic_directory,
     exclusive,
@@ -231,7 +231,7 @@ def events(models: Path) -> list[Event]:
         if not all(isinstance(event, dict) and {"event", "version"} <= event.keys() for event in found):
             raise ValueError("a line is not an entry")
     except (ValueError, RecursionError, OSError) as error:
-        raise UdmlError(f"{path} cannot be read: {error}", "restore it from a backup") from error
+        raise UdmlError(f"{path} cannot be read: {reason(error)}", "restore it from a backup") from error
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udml.errors import UdmlError
+from udml.errors import UdmlError, reason
 from udml.pixels import Reason
 
 MANIFEST_FILE = "manifest.parquet"
@@ -128,7 +128,7 @@ def read_manifest(data_root: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise UdmlError(f"cannot read {path}: {error}", "import the images again") from error
+        raise UdmlError(f"cannot read {path}: {reason(error)}", "import the images again") from error
     if table.schema.names != MANIFEST_SCHEMA.names:
         raise UdmlError(f"{path} was written by another version of udml", "import the images again")
     return table

@@ -90,7 +90,7 @@ def _changing(path: Path) -> Iterator[None]:
         with exclusive(real.with_name(f".{real.name}.lock")):
             yield
     except OSError as error:
-        raise UdmlError(f"cannot change {path}: {error.strerror}", "check its folder and the disk") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error  # told in words where it is printed
 
 
 def _write(path: Path, keys: Mapping[str, str]) -> None:

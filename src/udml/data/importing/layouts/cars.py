@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from udml.data.importing.layouts.base import Item, Layout, Reader
-from udml.errors import UdmlError, install_hint
+from udml.errors import UdmlError, install_hint, reason
 
 _LAST_TRAIN_CLASS = 98
 _ANNOTATIONS = "cars_annos.mat"
@@ -66,7 +66,9 @@ def _load(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UdmlError(f"{path} is missing", "check that the data set is complete") from error
     except Exception as error:  # scipy raises nearly anything on damaged files
-        raise UdmlError(f"cannot read {path}: {error}", "check that it is the authors' file") from error
+        raise UdmlError(
+            f"cannot read {path}: {reason(error)}", "check that it is the authors' file"
+        ) from error
 
 
 def _names(content: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from udml.data.importing.layouts.base import Item, Layout, Reader
-from udml.errors import UdmlError
+from udml.errors import UdmlError, reason
 from udml.text import source_name
 
 COLUMNS = ("path", "label", "split", "role")
@@ -95,7 +95,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 _check_lines(path, number, record)
                 yield number, record
     except (OSError, UnicodeError, csv.Error) as error:
-        raise UdmlError(f"cannot read {path}: {error}", "save it as CSV in UTF-8") from error
+        raise UdmlError(f"cannot read {path}: {reason(error)}", "save it as CSV in UTF-8") from error
 
 
 def _delimiter(header: str) -> str:
@@ -120,7 +120,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     number += 1
                     yield number, {name.strip(): value for name, value in record.items()}
     except (OSError, pa.ArrowException) as error:
-        raise UdmlError(f"cannot read {path}: {error}", "check that it is a Parquet file") from error
+        raise UdmlError(f"cannot read {path}: {reason(error)}", "check that it is a Parquet file") from error
 
 
 def _check_columns(path: Path, names: list[str]) -> None:

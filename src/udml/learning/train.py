@@ -23,6 +23,7 @@ from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
 from udml.learning import selection
 from udml.learning.labels.judged import links_of
+from udml.learning.labels.number import DOUBTFUL_STRENGTH
 from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
@@ -221,9 +222,23 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
         f"picked the model of step {picked['step']}: {score:.1%} of the held-out images are found again from "
         f"a strong view ({first['score']:.1%} before training)"
     )
+    if doubt := _doubt(first):
+        print(doubt)
     accuracy = last.get("rotation_accuracy") or 0.5  # without rotations nothing is said
     if accuracy < 0.3 or accuracy > 0.99:
         print(
             f"rotation accuracy is {accuracy:.0%}: rotation prediction teaches nothing on these images; "
             "consider train.rotation_weight=0"
         )
+
+
+def _doubt(first: dict[str, Any]) -> str:
+    """What speaks against the pseudo-classes, if anything does, from the first round's record."""
+    strength = first.get("strengths_by_cluster_size", {}).get(str(first.get("found_cluster_size")), 1.0)
+    if strength >= DOUBTFUL_STRENGTH:
+        return ""
+    return (
+        f"two halves of the images agree on only {strength:.0%} of the pairs in a cluster, so pseudo-classes "
+        "are doubtful: see in the report whether training beats the whitened backbone, or ask people with "
+        "`udml judge`"
+    )

@@ -6,6 +6,7 @@ process or connection it starts, from the moment it serves.
 
 import asyncio
 import io
+import os
 import random
 import sys
 from collections import Counter
@@ -25,6 +26,7 @@ from schemathesis.core.result import Ok
 from benchmarks.serving.client import Reply, Request, Served, in_turn, serving
 from benchmarks.serving.trials import search
 from udml.collection.additions import ADDITIONS_FILE
+from udml.decoding.process import START
 
 _NAMES = ("a.png", "..%2f..%2fescape.png", "%2fetc%2fpasswd", "%00", "a%0d%0ab", "%ff%fe", "x" * 500, "")
 _PATHS = ("/v1/search?k=3", "/v1/embed", *(f"/v1/items?name={name}" for name in _NAMES))
@@ -37,7 +39,8 @@ _told = ("open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "o
 def _note(event, arguments):
     if event in _told:
         flags = arguments[2] if event == "open" else 2
-        os.write(_log, f"{{event}}\\t{{flags}}\\t{{arguments[0]!s}}\\n".encode(errors="backslashreplace"))
+        what = repr(arguments[1][:3]) if event == "subprocess.Popen" else arguments[0]
+        os.write(_log, f"{{event}}\\t{{flags}}\\t{{what!s}}\\n".encode(errors="backslashreplace"))
 sys.addaudithook(_note)
 """
 
@@ -165,6 +168,10 @@ def _may(line: str, root: Path) -> bool:
     own = (str(root / "models"), str(root / "data"), "models", "data", f"file://{root}/models/")
     if event in ("sqlite3.connect", "os.mkdir"):
         return path.startswith(own)
+    if event == "subprocess.Popen":  # a process that decodes what is not plain, and nothing else
+        return path == repr([sys.executable, "-c", START])
+    if path == os.devnull:  # that process's input and output
+        return True
     making = f"{root}/models/.{ADDITIONS_FILE}."  # the first addition makes that file
     if path.startswith(making):
         return True

@@ -20,7 +20,7 @@ from udml.errors import UdmlError
 from udml.formats.reasons import Reason, Undecodable, too_costly
 
 # It gets this process's search path, since whoever runs this may have changed it.
-_START = (
+START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from udml.decoding.helper import main; main(int(sys.argv[2]))"
 )
@@ -43,7 +43,7 @@ class DecodingProcess:
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path), str(number)],
+                [sys.executable, "-c", START, json.dumps(sys.path), str(number)],
                 pass_fds=[number],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

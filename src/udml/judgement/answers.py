@@ -81,8 +81,7 @@ class Answers:
         asked = np.array([key in self.standing for key in pairs.keys], bool)
         shares = np.full(len(pairs), np.nan)
         for at in np.flatnonzero(asked).tolist():
-            said = self.standing[pairs.keys[at]].values()
-            worth = [_WORTH[one.answer] for one in said if one.answer in _WORTH]
+            worth = _worth(self.standing[pairs.keys[at]])
             if worth:
                 shares[at] = sum(worth) / len(worth)
         return asked, shares
@@ -91,7 +90,7 @@ class Answers:
         """Pairs on which most judges who could say agree, in order, and whether they said "same"."""
         found = []
         for key, judges in sorted(self.standing.items()):
-            worth = [_WORTH[one.answer] for one in judges.values() if one.answer in _WORTH]
+            worth = _worth(judges)
             if worth and sum(worth) * 2 != len(worth):
                 found.append((*key, sum(worth) * 2 > len(worth)))
         return found
@@ -126,6 +125,11 @@ def read_answers(path: Path = FILE) -> Answers:
         else:
             answers.add(answer)
     return answers
+
+
+def _worth(judges: Mapping[str, Answer]) -> list[float]:
+    """1 for each judge who said "same", 0 for each who said "different"; nothing for who could not say."""
+    return [_WORTH[one.answer] for one in judges.values() if one.answer in _WORTH]
 
 
 def _parsed(line: bytes) -> Answer | None:

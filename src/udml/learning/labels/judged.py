@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from udml.learning.labels.exchange import cluster_sums
 from udml.learning.labels.pseudo_labels import Clustering
 
 
@@ -103,9 +104,8 @@ def links_of(said: Sequence[tuple[str, str, bool]], shas: Sequence[str]) -> Link
 
 def _centroids(assignment: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     """Unit means, float32 [k, d]; 0 for an empty cluster."""
-    sums = np.zeros((int(assignment.max()) + 1, embeddings.shape[1]), np.float32)
     inside = assignment >= 0
-    np.add.at(sums, assignment[inside], embeddings[inside])
+    sums, _ = cluster_sums(embeddings[inside], assignment[inside], int(assignment.max()) + 1)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 

@@ -9,7 +9,7 @@ over all pairs in place of the worst cluster's, so that it compares numbers of h
 
 The strength falls as clusters get smaller, whatever they hold. A finer number that is stronger all the same
 is a sign that things are of that size; where none is, the coarsest stays. Chosen on classes of training
-images (docs/method.md has the table); no label is read here.
+images (docs/labels.md has the table); no label is read here.
 
 Shapes: n images, d vector length, k clusters.
 """

@@ -71,7 +71,7 @@ packages-cpu:
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--extra pipeline --extra serve --extra s3 --extra dev pyproject.toml --output-file requirements.lock
+		--all-extras pyproject.toml --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .scratch .mypy_cache .pytest_cache .ruff_cache .hypothesis

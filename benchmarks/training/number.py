@@ -21,7 +21,7 @@ from udml.data.catalog import read_catalog
 from udml.evaluation.agreement import adjusted_mutual_information
 from udml.learning.labels.number import find_clusters
 from udml.learning.labels.pseudo_labels import cluster
-from udml.learning.loop import fit
+from udml.learning.loop import embedding
 from udml.learning.model.head import principal_head
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params.crop_share)
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
-        features = fit.embed(run, run.data.views, "embed", True)[0]
+        features = embedding.embed(run, run.data.views, "embed", True)[0]
     labels = run.data.monitor_labels
     if labels is None:
         raise SystemExit("the training images have no labels: there is nothing to compare with")
@@ -44,7 +44,7 @@ def main() -> None:
     for at_most in [len(labels), *options.thin]:
         rows = _thinned(labels, at_most, options.seed)
         weight, bias = principal_head(features[rows], params.embedding_dim, params.head_whitening)
-        vectors = fit.unit_rows(features[rows] @ weight.T + bias).astype(np.float32)
+        vectors = embedding.unit_rows(features[rows] @ weight.T + bias).astype(np.float32)
         _show(vectors, labels[rows], params.clusters_per_batch, options.seed)
 
 

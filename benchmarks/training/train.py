@@ -36,10 +36,9 @@ from udml.data.catalog import open_store, read_catalog
 from udml.data.importing.importer import import_data
 from udml.data.prepare import prepare
 from udml.evaluation.metrics import Embedded, score_queries
-from udml.learning.loop import fit
+from udml.learning.loop import embedding, fit
 from udml.learning.loop.run import Run, start_run
 from udml.learning.loop.steps import take_steps
-from udml.learning.model.head import finish_head
 from udml.learning.model.network import Network, start_network
 from udml.learning.train import load_training_set
 from udml.learning.views.training import fixed_view
@@ -209,16 +208,17 @@ def our_checkpoints(name: str, photos: Photos, params: Train, scratch: Path) -> 
 
 def as_shipped(run: Run) -> Network:
     """The averaged weights with their head finished, as `train` would ship them now."""
-    features = fit.embed(run, run.data.views, with_features=True)[0]
     shipped = copy.deepcopy(run.average)
-    finish_head(shipped.embedding_head, features, run.params.head_whitening)
+    shipped.embedding_head = embedding.shipping_head(
+        run, embedding.embed(run, run.data.views, with_features=True)[0]
+    )
     return shipped
 
 
 def embed(run: Run, network: Network, views: np.ndarray) -> np.ndarray:
     """Unit embeddings float32 [n, d] of fixed views uint8 [n, S, S, 3]."""
     with torch.inference_mode():
-        parts = np.array_split(views, max(1, len(views) // fit.EMBED_BATCH))
+        parts = np.array_split(views, max(1, len(views) // embedding.EMBED_BATCH))
         return torch.cat([network(run.device.normalise(torch.from_numpy(part))) for part in parts]).numpy()
 
 

@@ -26,6 +26,8 @@ class ModelCard:
         weights_licence: licence of the pretrained weights it started from.
         protocol: how it was trained, in one line.
         weights_sha256: of the file that it started from, where one was named.
+        picked_step: optimiser steps behind its weights; 0 where no trained checkpoint beat the whitened
+            backbone, which then ships itself; -1 where an older udml did not say.
     """
 
     model_version: str
@@ -39,6 +41,12 @@ class ModelCard:
     weights_licence: str
     protocol: str
     weights_sha256: str = ""
+    picked_step: int = -1
+
+    @property
+    def untrained(self) -> bool:
+        """Whether what ships is the whitened backbone itself."""
+        return self.picked_step == 0
 
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX metadata entries."""
@@ -64,6 +72,7 @@ def read_model_card(metadata: Mapping[str, str], origin: str) -> ModelCard:
             weights_licence=metadata[_PREFIX + "weights_licence"],
             protocol=metadata[_PREFIX + "protocol"],
             weights_sha256=metadata.get(_PREFIX + "weights_sha256", ""),
+            picked_step=int(metadata.get(_PREFIX + "picked_step", -1)),
         )
     except (KeyError, ValueError) as error:
         raise UdmlError(

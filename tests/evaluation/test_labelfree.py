@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from tests.fixtures.vectors import unit
-from udml.evaluation.labelfree import augmentation_retrieval, effective_rank, hubness, spread
+from udml.evaluation.labelfree import (
+    augmentation_retrieval,
+    effective_rank,
+    hubness,
+    neighbours_found_again,
+    spread,
+)
 
 
 def test_augmentation_retrieval_against_a_slow_reference() -> None:
@@ -21,9 +27,53 @@ def test_augmentation_retrieval_against_a_slow_reference() -> None:
     assert found["mrr_error"] == pytest.approx(np.std(resampled), rel=0.1)
 
 
+def slow_neighbours_found_again(views: np.ndarray, gallery: np.ndarray, positive: np.ndarray) -> list[float]:
+    k = min(10, len(gallery) - 1)
+
+    def nearest(vector: np.ndarray, left_out: int) -> set[int]:
+        order = [int(row) for row in np.argsort(-(gallery @ vector)) if row != left_out]
+        return set(order[:k])
+
+    near = [nearest(vector, row) for row, vector in enumerate(gallery)]
+    return [
+        sum(own in near[other] and other in nearest(view, own) for other in near[own]) / k
+        for view, own in zip(views, positive.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "asked", "noise"), [(700, 40, 0.3), (300, 300, 1.0), (8, 8, 0.2), (2, 2, 0.1)]
+)
+def test_neighbours_found_again_against_a_slow_reference(images: int, asked: int, noise: float) -> None:
+    rng = np.random.default_rng(3)
+    gallery = unit(rng.normal(size=(images, 16)))
+    positive = rng.permutation(images)[:asked]
+    views = unit(gallery[positive] + noise * rng.normal(size=(asked, 16)))
+    found = neighbours_found_again(views, gallery, positive)
+    assert found.tolist() == pytest.approx(slow_neighbours_found_again(views, gallery, positive))
+
+
+def test_neither_likeness_nor_spread_alone_finds_neighbours_again() -> None:
+    rng = np.random.default_rng(4)
+    things = unit(rng.normal(size=(40, 32))).repeat(11, axis=0)
+    good = unit(things + 0.1 * rng.normal(size=things.shape))
+    seen = unit(good + 0.1 * rng.normal(size=things.shape))
+    every = np.arange(len(good))
+    line = unit(good[:, :1] * np.eye(1, 32)), unit(seen[:, :1] * np.eye(1, 32))
+    scattered = unit(rng.normal(size=good.shape))
+    best = neighbours_found_again(seen, good, every).mean()
+    assert best > 0.9
+    assert neighbours_found_again(line[1], line[0], every).mean() < 0.2
+    assert neighbours_found_again(scattered, scattered, every).mean() < best  # reciprocity alone
+    assert neighbours_found_again(scattered, good, every).mean() < 0.1
+
+
 def test_a_collapsed_embedding_scores_nothing() -> None:
     same = unit(np.ones((50, 8)))
     assert augmentation_retrieval(same, same, np.arange(50))["r1"] == 0.0
+    assert (
+        neighbours_found_again(same, same, np.arange(50)).mean() < 0.25
+    )  # ten of them hold all to be nearest
     assert effective_rank(same) == pytest.approx(1.0, abs=1e-4)
     assert spread(same)["embedding_std"] == pytest.approx(0.0, abs=1e-6)
     assert spread(same)["mean_cosine"] == pytest.approx(1.0)

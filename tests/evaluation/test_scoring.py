@@ -109,6 +109,7 @@ def test_without_labels_there_are_the_label_free_figures_only():
     assert evaluation.trained.scores == {}
     assert evaluation.trained.clustering == {}
     assert set(evaluation.trained.label_free) == {
+        "neighbours_found_again",
         "found_again_at_1",
         "found_again_mrr",
         "effective_rank",

@@ -96,3 +96,13 @@ def test_rules_are_those_of_the_paired_bootstrap(
 def test_thresholds_that_make_no_sense_are_refused(key: str, value: object) -> None:
     with pytest.raises(UdmlError, match=f"retrain.{key}"):
         Retrain(**(asdict(PARAMS) | {key: value}))
+
+
+def test_the_whitened_backbone_itself_has_nothing_to_gain_over_itself() -> None:
+    same = measured(0.0, 0.0, 0.0, "the frozen backbone, whitened,")
+    assert not decide(same, None, "", PARAMS).promote
+    decision = decide(same, None, "", PARAMS, untrained=True)
+    assert decision.promote
+    assert "no trained checkpoint beat the frozen backbone, whitened" in decision.reason
+    worse_than_champion = measured(-0.1, -0.11, -0.09)
+    assert not decide(same, worse_than_champion, "", PARAMS, untrained=True).promote

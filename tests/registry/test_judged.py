@@ -134,7 +134,7 @@ def test_the_champion_itself_is_no_challenger_of_itself(made: dict[str, Path], w
 
 def test_judgements_decide_at_the_gate_where_they_can(workspace: Path) -> None:
     before = challenge(Path("models"))
-    assert [rule["measured"]["metric"] for rule in before.gate["rules"]] == ["found_again_mrr"] * 2
+    assert [rule["measured"]["metric"] for rule in before.gate["rules"]] == ["neighbours_found_again"] * 2
     judge_all(workspace, open_deck(models_to_judge(Path("models"))), 0.8)
     after = challenge(Path("models"))
     assert [rule["measured"]["metric"] for rule in after.gate["rules"]] == ["precision_at_5"] * 2
@@ -158,7 +158,7 @@ def test_a_few_answers_decide_nothing_yet(workspace: Path) -> None:
     assert judged_standing(Path("models")) is None
     judge_all(workspace, open_deck(models_to_judge(Path("models"))), 0.05)
     rules = challenge(Path("models")).gate["rules"]
-    assert [rule["measured"]["metric"] for rule in rules] == ["found_again_mrr"] * 2
+    assert [rule["measured"]["metric"] for rule in rules] == ["neighbours_found_again"] * 2
 
 
 @pytest.mark.parametrize(

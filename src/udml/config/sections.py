@@ -126,7 +126,7 @@ class Retrain:
     def __post_init__(self) -> None:
         one_of(self, "when", ("news", "drift"))
         one_of(self, "metric", ("auto", "map_at_r", "r_precision", "recall_at_1"))
-        one_of(self, "label_free_metric", ("found_again_mrr", "found_again_at_1"))
+        one_of(self, "label_free_metric", ("neighbours_found_again", "found_again_mrr", "found_again_at_1"))
         share(self, "min_gain_over_frozen", "max_loss_to_champion")
 
 

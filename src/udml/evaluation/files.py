@@ -17,6 +17,7 @@ _TITLES = {
     "r_precision": "R-precision",
     "nmi": "NMI",
     "ami": "AMI",
+    "neighbours_found_again": "Neighbours found again",
     "found_again_at_1": "Found again",
     "found_again_mrr": "Found again, MRR",
     "effective_rank": "Effective rank",

@@ -6,6 +6,8 @@ unit length.
 
 import numpy as np
 
+NEIGHBOURS = 10
+
 
 def augmentation_ranks(views: np.ndarray, gallery: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Find each image again from a strong view of it. Ties count against the embedding.
@@ -28,6 +30,41 @@ def augmentation_ranks(views: np.ndarray, gallery: np.ndarray, positive: np.ndar
         # identical vectors may differ in the last bits after a matrix product
         ranks[chunk] = 1 + (similarity >= own[:, None] - 1e-6).sum(axis=1)
     return ranks
+
+
+def neighbours_found_again(views: np.ndarray, gallery: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """How much of an image's neighbourhood is mutual, and is found by a strong view of it, too.
+
+    Of its ten nearest, the share that has the image among their own ten and is among the ten nearest of the
+    view. Agreement alone rises with anything that training makes alike, reciprocity alone with anything that
+    spreads; a training that harms loses one of them. docs/judging.md has what that was chosen by.
+
+    Args:
+        views: [n, d] embeddings of strong views.
+        gallery: [m, d] embeddings of plain images, m >= 2, no two of them copies of one another.
+        positive: int [n], the gallery row each view was made from.
+
+    Returns:
+        float64 [n], 0..1.
+    """
+    k = min(NEIGHBOURS, len(gallery) - 1)
+    own = _nearest(gallery[positive], gallery, positive, k)
+    others, place = np.unique(own, return_inverse=True)
+    back = _nearest(gallery[others], gallery, others, k)[place.reshape(own.shape)]
+    mutual = (back == positive[:, None, None]).any(axis=2)
+    seen = (own[:, :, None] == _nearest(views, gallery, positive, k)[:, None, :]).any(axis=2)
+    return (mutual & seen).sum(axis=1) / k
+
+
+def _nearest(queries: np.ndarray, gallery: np.ndarray, left_out: np.ndarray, k: int) -> np.ndarray:
+    """Rows of the k nearest of [m, d] to each of [n, d], int64 [n, k] in any order, one row each left out."""
+    found = np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), 256):  # bounded memory: 256 x m similarities at a time
+        chunk = slice(start, start + 256)
+        similarity = queries[chunk] @ gallery.T
+        similarity[np.arange(len(similarity)), left_out[chunk]] = -np.inf
+        found[chunk] = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    return found
 
 
 def augmentation_retrieval(views: np.ndarray, gallery: np.ndarray, positive: np.ndarray) -> dict[str, float]:

@@ -55,11 +55,12 @@ class ModelEvaluation:
         scores: by protocol name (see above); empty without labels.
         clustering: "nmi" and "ami", 0..1 and up to 1, no intervals; empty without labels.
         clustering_protocol: how, in one line.
-        label_free: "found_again_at_1" and "found_again_mrr" (0..1, an image searched by a strongly
-            changed view of itself; these two with intervals), "effective_rank", "embedding_std",
-            "mean_cosine", "hubness" (low = high = NaN: no interval).
+        label_free: "neighbours_found_again", "found_again_at_1" and "found_again_mrr" (0..1, an image or
+            its neighbours searched by a strongly changed view of it; these three with intervals),
+            "effective_rank", "embedding_std", "mean_cosine", "hubness" (low = high = NaN: no interval).
         label_free_protocol: how, in one line.
         found_again: float64 [v] reciprocal ranks of the views behind "found_again_*".
+        neighbours_found: float64 [v], of each view, behind "neighbours_found_again".
         neighbours: int64 [n, k] catalogue rows of each test image's nearest test images, nearest
             first, itself left out, duplicates left in; k is at most 10.
         similarities: float32 [n, k] cosines of the neighbours.
@@ -74,6 +75,7 @@ class ModelEvaluation:
     label_free: Mapping[str, Estimate]
     label_free_protocol: str
     found_again: np.ndarray
+    neighbours_found: np.ndarray
     neighbours: np.ndarray
     similarities: np.ndarray
     neighbourhoods: Neighbourhoods | None = None
@@ -93,7 +95,7 @@ class Evaluation:
         whitened: the frozen backbone with the variances of its features evened out, the head that
             training began with; None where there is none.
         differences: protocol name -> metric -> trained minus `baseline` with its paired 95 % interval;
-            "label_free" holds those of "found_again_at_1" and "found_again_mrr"; REFINEMENT, where the
+            "label_free" holds those of the figures with a value a view; REFINEMENT, where the
             index is searched by neighbourhoods, what that adds to leave-one-out with the trained model.
     """
 

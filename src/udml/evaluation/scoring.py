@@ -3,7 +3,7 @@
 Shapes: n test images in catalogue order, v strong views of some of them, d embedding length.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import faiss
@@ -13,7 +13,13 @@ from udml import config
 from udml.errors import UdmlError
 from udml.evaluation.agreement import clustering_scores
 from udml.evaluation.intervals import Estimate, bootstrap, paired_bootstrap
-from udml.evaluation.labelfree import augmentation_ranks, effective_rank, hubness, spread
+from udml.evaluation.labelfree import (
+    augmentation_ranks,
+    effective_rank,
+    hubness,
+    neighbours_found_again,
+    spread,
+)
 from udml.evaluation.metrics import Embedded, require_sound, score_queries
 from udml.evaluation.neighbourhoods import Neighbourhoods, know_neighbourhoods, refine_with
 from udml.evaluation.protocols import EvaluationSet, Protocol, protocols_of
@@ -108,8 +114,10 @@ def _evaluate_model(
     """Score one model; `known` are the neighbourhoods of all its images, where they are known already."""
     origin = f"data {test.data_version}; model {model.card.model_version}; {model.card.input_px} px"
     neighbours, similarities = nearest(model.images, NEIGHBOURS)
-    found_again = 1 / _view_ranks(test.groups, shown, model)
-    gallery = len(_first_of_groups(test.groups))
+    distinct = _first_of_groups(test.groups)
+    searched = model.views, model.images[distinct], np.searchsorted(distinct, shown)
+    found_again = 1 / augmentation_ranks(*searched)
+    neighbours_found = neighbours_found_again(*searched)
     labelled = np.flatnonzero(test.labels >= 0)
     scores = _all_scores(test, model.images, protocols, origin, params, known)
     return ModelEvaluation(
@@ -122,12 +130,13 @@ def _evaluate_model(
         clustering_protocol=(
             f"k-means with as many clusters as classes over {len(labelled):,} test images; {origin}"
         ),
-        label_free=_label_free(model.images, neighbours, found_again, params),
+        label_free=_label_free(model.images, neighbours, _of_views(found_again, neighbours_found), params),
         label_free_protocol=(
-            f"{len(shown):,} strong views searched among {gallery:,} test images, one of each duplicate "
-            f"group, ties count as misses; the rest over {len(test.rows):,} test images; {origin}"
+            f"{len(shown):,} strong views searched among {len(distinct):,} test images, one of each "
+            f"duplicate group, ties count as misses; the rest over {len(test.rows):,} test images; {origin}"
         ),
         found_again=found_again,
+        neighbours_found=neighbours_found,
         neighbours=test.rows[neighbours],
         similarities=similarities,
         neighbourhoods=known,
@@ -195,7 +204,7 @@ def _scores(
 
 
 def _label_free(
-    embeddings: np.ndarray, neighbours: np.ndarray, found_again: np.ndarray, params: config.Evaluate
+    embeddings: np.ndarray, neighbours: np.ndarray, of_views: dict[str, np.ndarray], params: config.Evaluate
 ) -> dict[str, Estimate]:
     drawn = np.random.default_rng(params.seed).permutation(len(embeddings))[:_RANK_IMAGES]
     sample = embeddings[np.sort(drawn)]
@@ -207,17 +216,20 @@ def _label_free(
     nan = float("nan")
     return {
         **{
-            name: bootstrap(of(found_again), params.bootstrap_samples, params.seed)
-            for name, of in _FOUND_AGAIN.items()
+            name: bootstrap(values, params.bootstrap_samples, params.seed)
+            for name, values in of_views.items()
         },
         **{name: Estimate(value, nan, nan) for name, value in plain.items()},
     }
 
 
-_FOUND_AGAIN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "found_again_at_1": lambda reciprocal: (reciprocal == 1).astype(np.float64),
-    "found_again_mrr": lambda reciprocal: reciprocal,
-}
+def _of_views(found_again: np.ndarray, neighbours_found: np.ndarray) -> dict[str, np.ndarray]:
+    """The figures with one value a view, float64 [v]: two models are compared by them in pairs."""
+    return {
+        "neighbours_found_again": neighbours_found,
+        "found_again_at_1": (found_again == 1).astype(np.float64),
+        "found_again_mrr": found_again,
+    }
 
 
 def _differences(
@@ -238,15 +250,9 @@ def _differences(
         differences[REFINEMENT] = {
             name: paired(plain.per_query[name], values) for name, values in refined.per_query.items()
         }
-    differences["label_free"] = {
-        name: paired(of(baseline.found_again), of(trained.found_again)) for name, of in _FOUND_AGAIN.items()
-    }
+    before, after = (_of_views(m.found_again, m.neighbours_found) for m in (baseline, trained))
+    differences["label_free"] = {name: paired(before[name], values) for name, values in after.items()}
     return differences
-
-
-def _view_ranks(groups: np.ndarray, shown: np.ndarray, model: ModelVectors) -> np.ndarray:
-    gallery = _first_of_groups(groups)
-    return augmentation_ranks(model.views, model.images[gallery], np.searchsorted(gallery, shown))
 
 
 def _first_of_groups(groups: np.ndarray) -> np.ndarray:

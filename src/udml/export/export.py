@@ -129,6 +129,7 @@ def model_card(network: nn.Module, spec: ModelSpec, kind: str, embedding_dim: in
         weights_licence=spec.weights_licence,
         protocol=PROTOCOLS.get(kind, spec.protocol),
         weights_sha256=spec.weights_sha256,
+        picked_step=spec.picked_step,
     )
 
 

@@ -1,8 +1,9 @@
 """Which checkpoint to keep, decided without a label.
 
 Images held out of training are looked for by a strong view of each, among all training images as
-distractors. A loss can fall while the embedding collapses, so it is never used; a checkpoint whose
-effective rank has fallen too far is refused whatever its score.
+distractors, and so are their neighbours: `evaluation.labelfree.neighbours_found_again` is the score. A
+loss can fall while the embedding collapses, so it is never used; a checkpoint whose effective rank has
+fallen too far is refused whatever its score.
 """
 
 from collections.abc import Sequence

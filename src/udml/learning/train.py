@@ -39,7 +39,8 @@ ROUNDS_FILE = "rounds.json"
 CLUSTERS_FILE = "clusters.parquet"
 Said = tuple[str, str, bool]
 _LIVE_KEYS = (
-    "metric_loss", "rotation_loss", "rotation_accuracy", "score", "score_mrr", "effective_rank",
+    "metric_loss", "rotation_loss", "rotation_accuracy", "score", "score_mrr",
+    "score_neighbours", "effective_rank",
     "embedding_std", "mean_cosine", "churn", "empty", "singletons", "label_nmi", "images_per_second",
 )  # fmt: skip
 
@@ -73,7 +74,8 @@ def train(prepared: Path, out: Path, live: Path, params: Train, said: Sequence[S
     rounds = fit(network, data, params, (backbone.mean, backbone.std), scratch, log)
     if not _is_main_process():
         return
-    _write(scratch, out, rounds, catalog["image_id"].to_numpy()[rows], _spec(backbone, params, summary))
+    spec = _spec(backbone, params, summary, next(r["step"] for r in rounds if r["picked"]))
+    _write(scratch, out, rounds, catalog["image_id"].to_numpy()[rows], spec)
     shutil.rmtree(scratch)
     _say_how_it_went(rounds)
 
@@ -128,18 +130,17 @@ def _work_key(
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-5", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
+        "train-6", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
         content.hexdigest(), torch.__version__, *([list(said)] if said else []),
     )  # fmt: skip
 
 
-def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSpec:
+def _spec(backbone: Backbone, params: Train, summary: dict[str, Any], picked_step: int) -> ModelSpec:
     rotation = 0.0 if params.tuning == "head" else params.rotation_weight
     method = f"UDML-SS, {params.loss}, rotation {rotation:g}, tuning {params.tuning}"
     licence = (params.weights_licence or "not stated") if params.weights else backbone.weights_licence
-    protocol = (
-        f"{method}, {params.input_px} px, {params.steps} steps, seed {params.seed}; {summary['protocol']}"
-    )
+    steps = f"{picked_step} of {params.steps} steps"
+    protocol = f"{method}, {params.input_px} px, {steps}, seed {params.seed}; {summary['protocol']}"
     return ModelSpec(
         params.backbone,
         params.pretrained,
@@ -155,6 +156,7 @@ def _spec(backbone: Backbone, params: Train, summary: dict[str, Any]) -> ModelSp
         protocol,
         params.weights,
         weights_sha256(params.weights),
+        picked_step,
     )
 
 
@@ -217,11 +219,12 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
     picked = next(record for record in rounds if record["picked"])
     if not last["healthy"]:
         print(f"stopped early at step {last['step']}: {last['verdict']}")
-    score = picked.get("final_score", picked["score"])
     print(
-        f"picked the model of step {picked['step']}: {score:.1%} of the held-out images are found again from "
-        f"a strong view ({first['score']:.1%} before training)"
+        f"picked the model of step {picked['step']}: {picked['score']:.1%} of the held-out images are found "
+        f"again from a strong view ({first['score']:.1%} before training)"
     )
+    if picked["step"] == 0:
+        print("no trained checkpoint beat the whitened backbone, so that is what ships")
     if doubt := _doubt(first):
         print(doubt)
     accuracy = last.get("rotation_accuracy") or 0.5  # without rotations nothing is said

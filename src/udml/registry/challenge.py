@@ -36,6 +36,7 @@ from udml.registry.judged.gate import AUTO, judged_instead, with_judged
 from udml.registry.judged.models import judged_standing, keep_standing
 from udml.registry.lease import Lease, require_held
 from udml.report.pictures import contact_sheet
+from udml.search.embedder import Embedder
 
 RESULT = SCRATCH / "challenge"
 DECISION_FILE = "decision.json"
@@ -82,7 +83,8 @@ def challenge(models: Path) -> Challenge:
         store.verify(models, champion)
         evaluation = compare_with(store.version_directory(models, champion) / MODEL_FILE, params)
     standing = judged_standing(models) if params.retrain.metric == AUTO else None
-    decision = _decide(metrics, evaluation, f"champion {champion}", params, standing)
+    untrained = Embedder(sources.model).card.untrained
+    decision = _decide(metrics, evaluation, f"champion {champion}", params, standing, untrained)
     table = comparison_table(metrics, evaluation, f"champion {champion}")
     if standing is not None:
         table = with_judged(table, standing)
@@ -131,7 +133,8 @@ def _decide(
     evaluation: Evaluation | None,
     champion: str,
     params: Params,
-    standing: Standing | None = None,
+    standing: Standing | None,
+    untrained: bool,
 ) -> Decision:
     rank, frozen_rank = (metrics[kind][_LABEL_FREE][_EFFECTIVE_RANK] for kind in ("trained", "frozen"))
     frozen = against_frozen(metrics, params.retrain)
@@ -141,6 +144,7 @@ def _decide(
         other and judged_instead(other, standing, "champion", -params.retrain.max_loss_to_champion),
         judge(rank, frozen_rank, params.train.min_effective_rank_share),
         params.retrain,
+        untrained,
     )
 
 
@@ -149,9 +153,9 @@ def against_frozen(metrics: dict[str, Any], params: Retrain) -> Measured:
     protocol, metric = _ruler(metrics["trained"], params)
     kind = "whitened" if "whitened" in metrics else "frozen"
     trained, other = (metrics[name][protocol][metric] for name in ("trained", kind))
-    if protocol not in metrics["difference"]:
+    if metric not in metrics["difference"].get(protocol, {}):
         raise UdmlError(
-            f"{paths.METRICS} is of an older version: it lacks a difference under {protocol}",
+            f"{paths.METRICS} is of an older version: it lacks a difference of {metric} under {protocol}",
             "run `dvc repro evaluate`",
         )
     difference = Estimate(*(metrics["difference"][protocol][metric + end] for end in ("", "_low", "_high")))
@@ -186,9 +190,10 @@ def comparison_table(
     for protocol, metric in (
         *((LEAVE_ONE_OUT, metric) for metric in ("recall_at_1", "map_at_r", "r_precision")),
         (LEAVE_ONE_OUT_REFINED, "map_at_r"),
-        *((_LABEL_FREE, metric) for metric in ("found_again_at_1", "found_again_mrr", _EFFECTIVE_RANK)),
+        *((_LABEL_FREE, metric) for metric in ("neighbours_found_again", "found_again_at_1")),
+        (_LABEL_FREE, _EFFECTIVE_RANK),
     ):
-        if protocol not in metrics["trained"]:
+        if metric not in metrics["trained"].get(protocol, {}):  # an older udml left it out
             continue
         how = ", by neighbourhoods" if protocol == LEAVE_ONE_OUT_REFINED else ""
         row = {"figure": TITLES.get(metric, "effective rank") + how}

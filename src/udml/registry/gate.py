@@ -16,6 +16,7 @@ TITLES = {
     "map_at_r": "MAP@R",
     "r_precision": "R-precision",
     "recall_at_1": "Recall@1",
+    "neighbours_found_again": "neighbours found again",
     "found_again_at_1": "found again",
     "found_again_mrr": "found again (MRR)",
     "precision_at_5": "precision at 5, as people judged it,",
@@ -75,7 +76,9 @@ class Decision:
     collapsed: str
 
 
-def decide(frozen: Measured, champion: Measured | None, collapsed: str, params: Retrain) -> Decision:
+def decide(
+    frozen: Measured, champion: Measured | None, collapsed: str, params: Retrain, untrained: bool = False
+) -> Decision:
     """Judge a challenger.
 
     Args:
@@ -83,8 +86,9 @@ def decide(frozen: Measured, champion: Measured | None, collapsed: str, params: 
         champion: challenger against the present champion; None for the first version.
         collapsed: why its embedding is unfit (`udml.learning.selection.judge`), or "".
         params: the thresholds.
+        untrained: it is the whitened backbone itself, which has nothing to gain over itself.
     """
-    rules = [_gain_rule(frozen, params.min_gain_over_frozen)]
+    rules = [_itself(frozen) if untrained else _gain_rule(frozen, params.min_gain_over_frozen)]
     if champion is not None:
         rules.append(_loss_rule(champion, params.max_loss_to_champion))
     promote = not collapsed and all(rule.met for rule in rules)
@@ -93,6 +97,11 @@ def decide(frozen: Measured, champion: Measured | None, collapsed: str, params: 
     said = [*([collapsed] if collapsed else []), *(rule.sentence for rule in ordered)]
     reason = f"{'promoted' if promote else 'refused'}: {'; '.join(said)}"
     return Decision(promote, reason, tuple(rules), collapsed)
+
+
+def _itself(measured: Measured) -> Rule:
+    said = "no trained checkpoint beat the frozen backbone, whitened, so it is that itself"
+    return Rule(measured, 0.0, True, said)
 
 
 def _gain_rule(measured: Measured, gain: float) -> Rule:

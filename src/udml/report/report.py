@@ -114,6 +114,12 @@ def _sections(
     ]
 
 
+_UNTRAINED = (
+    "No trained checkpoint beat the frozen backbone, whitened, in finding held-out images' neighbours again: "
+    "that backbone is what ships."
+)
+
+
 def _existing(path: Path, stage: str = "train") -> Path:
     if not path.exists():
         raise UdmlError(f"no {path.name} at {path}", f"run `dvc repro {stage}` first")
@@ -128,7 +134,7 @@ def _page(evaluation: Evaluation, catalog: pd.DataFrame, card: ModelCard, sectio
     header = (
         f'<p class="kicker">{escape(kicker)}</p>'
         f"<h1>{headline}</h1>"
-        f'<p class="lead">{escape(change_sentence(best))}</p>'
+        f'<p class="lead">{escape(_UNTRAINED if card.untrained else change_sentence(best))}</p>'
         f'<p class="protocol">Protocol: {escape(main_protocol(evaluation))}</p>'
     )
     return page(f"Report of model {card.model_version}", header, sections, "Made by udml.")

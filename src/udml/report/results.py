@@ -128,7 +128,7 @@ def headline_html(train_images: int, best: Measure, labelled: bool, baseline: st
 
     Args:
         train_images: how many images were trained on.
-        best: Recall@1 where there are labels, else how often an image is found from a changed view.
+        best: Recall@1 where there are labels, else how many neighbours are found from a changed view.
         labelled: which of the two `best` is.
         baseline: what it is compared with, in words.
     """
@@ -136,5 +136,8 @@ def headline_html(train_images: int, best: Measure, labelled: bool, baseline: st
     if labelled:
         found = f"finds the right class first for {trained} of the queries; {baseline} for {other}"
     else:
-        found = f"finds {trained} of images again from a strongly changed view; {baseline} {other}"
+        found = (
+            f"finds {trained} of an image's nearest again, both ways and from a strongly changed view; "
+            f"{baseline} {other}"
+        )
     return f"Trained on {train_images:,} unlabelled images, the embedding {found}."

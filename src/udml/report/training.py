@@ -22,9 +22,9 @@ _MIN_SHEET_IMAGES = 4
 _CURVES = (
     (
         "Finding itself again",
-        "Held-out images, looked for by a strongly changed view of them. The reciprocal rank picks the "
-        "checkpoint. Higher is better.",
-        (("score_mrr", "reciprocal rank", "trained"), ("score", "found first", "second")),
+        "Held-out images and their neighbours, looked for by a strongly changed view of them. The neighbours "
+        "pick the checkpoint. Higher is better.",
+        (("score_neighbours", "neighbours found again", "trained"), ("score", "found first", "second")),
     ),
     (
         "Metric loss",
@@ -67,7 +67,7 @@ _COLUMNS = (
     "singletons",
     "churn",
     "score",
-    "score_mrr",
+    "score_neighbours",
     "metric_loss",
     "rotation_loss",
     "rotation_accuracy",

@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 
 from tests.learning.tiny import tiny_data, tiny_fit, tiny_network, tiny_params
 from udml.errors import UdmlError
+from udml.evaluation.labelfree import augmentation_retrieval, neighbours_found_again
 from udml.learning.loop import fit as fit_module
 from udml.learning.loop import steps as steps_module
-from udml.learning.loop.checkpoint import BEST_FILE, CHECKPOINT_FILE
+from udml.learning.loop.checkpoint import BEST_FILE, CHECKPOINT_FILE, SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.run import Run, StepForward, TrainingSet
 from udml.learning.views.device import upload
 
@@ -57,9 +58,46 @@ def test_the_latest_round_near_the_best_label_free_score_is_picked(
 ) -> None:
     rounds = uninterrupted[1]
     picked = next(r for r in rounds if r["picked"])
-    best = max(rounds, key=lambda r: r["score_mrr"])
-    near = [r for r in rounds if r["score_mrr"] >= best["score_mrr"] - best["score_mrr_error"]]
+    best = max(rounds, key=lambda r: r["score_neighbours"])
+    near = [
+        r
+        for r in rounds
+        if r["score_neighbours"] >= best["score_neighbours"] - best["score_neighbours_error"]
+    ]
     assert picked == near[-1]
+
+
+def test_what_is_judged_is_what_ships(tmp_path: Path) -> None:
+    """The head is finished before it is judged: a trained head that is not yet looks worse than it is."""
+    data, params = tiny_data(), tiny_params()
+    picked = next(r for r in tiny_fit(tmp_path, params, data) if r["picked"])
+    network, (mean, std) = tiny_network(params)
+    shipped = load_file(tmp_path / SHIPPED_FILE)
+    network.load_state_dict({name.removeprefix("network/"): v for name, v in shipped.items() if "/" in name})
+
+    @torch.inference_mode()
+    def embedded(views: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(np.ascontiguousarray(views)).permute(0, 3, 1, 2).float()
+        return network((pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)).numpy()
+
+    held, strong = embedded(data.held_views), embedded(data.held_strong_views)
+    gallery = np.concatenate([held, embedded(data.views)])
+    found = augmentation_retrieval(strong, gallery, np.arange(len(held)))
+    assert picked["step"] > 0
+    assert picked["score_mrr"] == pytest.approx(found["mrr"], abs=0.05)
+    kept = neighbours_found_again(strong, gallery, np.arange(len(held))).mean()
+    assert picked["score_neighbours"] == pytest.approx(kept, abs=0.02)
+
+
+def test_an_untrained_start_ships_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is whitened already; to finish it as a trained head would whiten it twice."""
+    monkeypatch.setattr(fit_module.selection, "picks_latest", lambda scores: len(scores) == 1)
+    rounds = tiny_fit(tmp_path, tiny_params())
+    assert [r["picked"] for r in rounds] == [True, False, False, False]
+    shipped, whitened = load_file(tmp_path / SHIPPED_FILE), load_file(tmp_path / WHITENED_FILE)
+    weight = shipped["network/embedding_head.weight"]
+    scale = weight.norm() / whitened["weight"].norm()
+    assert torch.allclose(weight, whitened["weight"] * scale, atol=1e-6)
 
 
 class KilledError(Exception):

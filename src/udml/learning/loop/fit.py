@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from udml.config import Train
 from udml.errors import UdmlError
-from udml.evaluation.labelfree import augmentation_retrieval, effective_rank
+from udml.evaluation.labelfree import augmentation_retrieval, effective_rank, neighbours_found_again
 from udml.learning import selection
 from udml.learning.labels.judged import with_judgements
 from udml.learning.labels.number import find_clusters
@@ -40,7 +41,7 @@ from udml.learning.loop.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
-from udml.learning.loop.feature_bank import OneView
+from udml.learning.loop.embedding import embed, embed_features, shipping_head, unit_rows
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.steps import take_steps
 from udml.learning.losses import set_proxies
@@ -48,10 +49,7 @@ from udml.learning.model.head import finish_head, principal_head, start_head
 from udml.learning.model.network import Network
 from udml.learning.model.preprocess import Channels
 from udml.learning.model.tuning import merged
-from udml.learning.views.device import send
-from udml.progress import progress, say_going_on
-
-EMBED_BATCH = 256
+from udml.progress import say_going_on
 
 
 def fit(
@@ -76,8 +74,7 @@ def fit(
         on_round: called with each round's record, restored ones included.
 
     Returns:
-        One record per round; `picked` marks the one that ships. Its `final_score` and
-        `final_score_mrr` are those of the weights as they ship, with the head finished.
+        One record per round; `picked` marks the one that ships.
 
     Raises:
         UdmlError: if no round was healthy, or the data are too few for a batch.
@@ -111,14 +108,14 @@ def fit(
 def judge_and_cluster(run: Run) -> None:
     """Embed, cluster, measure, pick, save: everything of a round that is not an optimiser step."""
     params, first = run.params, not run.state.rounds
-    features, embeddings = embed(run, run.data.views, f"round {len(run.state.rounds)}: embed", first)
+    features, embeddings = embed(run, run.data.views, f"round {len(run.state.rounds)}: embed", True)
     if first and np.isfinite(features).all():
         whitened = principal_head(features, params.embedding_dim, params.head_whitening)
         _keep_whitened(run, *whitened)
         if params.head_start == "pca":
             start_head(run.network.embedding_head, *whitened)
             run.average.load_state_dict(run.network.state_dict())
-            embeddings = _embed_features(run, features)
+            embeddings = embed_features(run, features, run.average.embedding_head)
     frozen_rank = (
         effective_rank(unit_rows(features[:RANK_SAMPLE]))
         if first
@@ -136,20 +133,21 @@ def judge_and_cluster(run: Run) -> None:
         finite_losses = {k: v if np.isfinite(v) else None for k, v in run.state.last_losses.items()}
         run.state.rounds.append(record | finite_losses | {"healthy": False, "verdict": reason})
         return
+    head = shipping_head(run, features)
+    shipping = embed_features(run, features, head)
     # with a random head the trunk's own features are the better start, as in the paper
-    vectors = unit_rows(features) if first and params.head_start == "random" else embeddings
+    vectors = unit_rows(features) if first and params.head_start == "random" else shipping
     found = _find_clusters(run, vectors) if first else {}
-    clustering = _pseudo_labels(run, vectors, embeddings, first)
-    means = clustering.centroids
-    if vectors is not embeddings:
-        means = unit_means(embeddings, clustering.assignment, run.clusters)
-    set_proxies(run.loss, torch.from_numpy(means))
+    clustering = _pseudo_labels(run, vectors, first)
+    # proxies live where the loss does, before the head is finished
+    proxies = unit_means(embeddings, clustering.assignment, run.clusters)
+    set_proxies(run.loss, torch.from_numpy(proxies))
     record |= {
         **found,
         **cluster_health(clustering, embeddings, params.seed),
         "churn": None if first else churn(run.state.assignment, clustering.assignment),
         "label_nmi": _label_nmi(run.data.monitor_labels, clustering.assignment),
-        **_scores(run, embeddings),
+        **_scores(run, head, shipping),
     }
     verdict = selection.judge(
         record["effective_rank"], frozen_rank, 0.0 if first else params.min_effective_rank_share
@@ -159,13 +157,13 @@ def judge_and_cluster(run: Run) -> None:
     _save(run, clustering)
 
 
-def _pseudo_labels(run: Run, vectors: np.ndarray, embeddings: np.ndarray, first: bool) -> Clustering:
+def _pseudo_labels(run: Run, vectors: np.ndarray, first: bool) -> Clustering:
     """The round's pseudo-classes, respecting what people said; or the classes that a benchmark teaches."""
     params = run.params
     if run.data.taught is not None:
         return given_clusters(vectors, run.data.taught, run.clusters)
     # where each cluster is now; the last centroids are where it was before the network moved
-    start = None if first else unit_means(embeddings, run.state.assignment, run.clusters)
+    start = None if first else unit_means(vectors, run.state.assignment, run.clusters)
     clustering = cluster(
         vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
     )
@@ -196,13 +194,22 @@ def _keep_whitened(run: Run, weight: np.ndarray, bias: np.ndarray) -> None:
         write_tensors(run.scratch / WHITENED_FILE, tensors)
 
 
-def _scores(run: Run, embeddings: np.ndarray) -> dict[str, float]:
-    """The label-free score: held-out images found by their strong views among all images."""
-    held = embed(run, run.data.held_views)[1]
-    strong = embed(run, run.data.held_strong_views)[1]
+def _scores(run: Run, head: nn.Linear, embeddings: np.ndarray) -> dict[str, float]:
+    """The label-free scores: held-out images and their neighbours, found by strong views among all images."""
+    held, strong = (
+        embed_features(run, embed(run, views, "", True)[0], head)
+        for views in (run.data.held_views, run.data.held_strong_views)
+    )
     gallery = np.concatenate([held, embeddings])
-    found = augmentation_retrieval(strong, gallery, np.arange(len(held)))
-    return {"score": found["r1"], "score_mrr": found["mrr"], "score_mrr_error": found["mrr_error"]}
+    positive = np.arange(len(held))
+    found = augmentation_retrieval(strong, gallery, positive)
+    kept = neighbours_found_again(strong, gallery, positive)
+    return {
+        "score": found["r1"],
+        "score_mrr": found["mrr"],
+        "score_neighbours": float(kept.mean()),
+        "score_neighbours_error": float(kept.std() / np.sqrt(len(kept))),
+    }
 
 
 def _label_nmi(labels: np.ndarray | None, assignment: np.ndarray) -> float | None:
@@ -216,7 +223,7 @@ def _save(run: Run, clustering: Clustering) -> None:
     """
     record = run.state.rounds[-1]
     is_best = record["healthy"] and selection.picks_latest(
-        [(r["score_mrr"], r["score_mrr_error"]) for r in run.state.rounds if r["healthy"]]
+        [(r["score_neighbours"], r["score_neighbours_error"]) for r in run.state.rounds if r["healthy"]]
     )
     if is_best:
         run.state.best_round = record["round"]
@@ -232,62 +239,16 @@ def _save(run: Run, clustering: Clustering) -> None:
 
 
 def _finish(run: Run) -> None:
-    """Whiten the picked model's head and write its weights again, ready to ship."""
+    """Finish the picked model's head, as it was judged, and write its weights again, ready to ship."""
     best = load_file(run.scratch / BEST_FILE)
     run.average.load_state_dict(
         {name.removeprefix("network/"): value for name, value in best.items() if name.startswith("network/")}
     )
-    if run.params.head_start == "pca":
+    if run.params.head_start == "pca" and run.state.rounds[run.state.best_round]["step"] > 0:
         features = embed(run, run.data.views, "finish: embed", True)[0]
         finish_head(run.average.embedding_head, features, run.params.head_whitening)
-        found = _scores(run, _embed_features(run, features))
-        run.state.rounds[run.state.best_round] |= {f"final_{name}": value for name, value in found.items()}
     if run.device.accelerator.is_main_process:
         shipped = {f"network/{name}": value for name, value in merged(run.average).state_dict().items()}
         clusters = {name: value for name, value in best.items() if not name.startswith("network/")}
         write_tensors(run.scratch / SHIPPED_FILE, clusters | shipped)
     run.device.accelerator.wait_for_everyone()
-
-
-@torch.inference_mode()
-def embed(
-    run: Run, views: np.ndarray | OneView, description: str = "", with_features: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of fixed views.
-
-    Processes take turns of `EMBED_BATCH` images and put the parts together again.
-    """
-    starts = range(0, len(views), EMBED_BATCH)
-    rank, size = run.device.accelerator.process_index, run.device.accelerator.num_processes
-    parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    mine = list(starts)[rank::size]
-    for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
-        with run.device.accelerator.autocast():
-            pixels = send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
-            features = run.features(pixels)
-            embeddings = run.average.embed(features)
-        kept = features if with_features else features[:, :0]
-        parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
-    if size > 1:
-        from accelerate.utils import gather_object
-
-        parts = dict(gather_object(list(parts.items())))
-    ordered = [parts[start] for start in starts]
-    if not ordered:
-        empty = np.empty((0, run.params.embedding_dim), np.float32)
-        return empty, empty
-    return np.concatenate([p[0] for p in ordered]), np.concatenate([p[1] for p in ordered])
-
-
-@torch.inference_mode()
-def _embed_features(run: Run, features: np.ndarray) -> np.ndarray:
-    """Unit embeddings [n, d] of pooled features [n, c]."""
-    parts = torch.from_numpy(features).split(EMBED_BATCH)
-    return torch.cat(
-        [run.average.embed(part.to(run.device.accelerator.device)).cpu() for part in parts]
-    ).numpy()
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows of [n, c] scaled to length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -33,6 +33,7 @@ class ModelSpec:
         store_short_side_px, data_version: of the prepared data it was trained on.
         protocol: how it was trained, in one line.
         weights, weights_sha256: the file that the trunk began with, where one was named.
+        picked_step: optimiser steps behind the weights, 0 for the whitened backbone; -1 of an older udml.
     """
 
     backbone: str
@@ -49,6 +50,7 @@ class ModelSpec:
     protocol: str
     weights: str | None = None
     weights_sha256: str = ""
+    picked_step: int = -1
 
 
 class Network(nn.Module):

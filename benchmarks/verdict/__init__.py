@@ -1,0 +1,1 @@
+"""Which label-free figure follows the truth."""

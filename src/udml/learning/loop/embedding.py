@@ -1,0 +1,74 @@
+"""What a run makes of images now: features, embeddings, and the head as it would ship.
+
+Shapes: n images, S = input_px, c and d lengths of features and embeddings.
+"""
+
+import copy
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from udml.learning.loop.feature_bank import OneView
+from udml.learning.loop.run import Run
+from udml.learning.model.head import finish_head
+from udml.learning.views.device import send
+from udml.progress import progress
+
+EMBED_BATCH = 256
+
+
+def shipping_head(run: Run, features: np.ndarray) -> nn.Linear:
+    """The embedding head as it would ship now.
+
+    It is what is clustered and judged, too: before it is finished a trained head piles variance up in a few
+    directions, finds worse than it will, and looks as if training harmed.
+    """
+    head: nn.Linear = copy.deepcopy(run.average.embedding_head)
+    if run.params.head_start == "pca" and run.state.step > 0:  # at the start it is whitened already
+        finish_head(head, features, run.params.head_whitening)
+    return head
+
+
+@torch.inference_mode()
+def embed(
+    run: Run, views: np.ndarray | OneView, description: str = "", with_features: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of fixed views.
+
+    Processes take turns of `EMBED_BATCH` images and put the parts together again.
+    """
+    starts = range(0, len(views), EMBED_BATCH)
+    rank, size = run.device.accelerator.process_index, run.device.accelerator.num_processes
+    parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    mine = list(starts)[rank::size]
+    for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
+        with run.device.accelerator.autocast():
+            pixels = send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
+            features = run.features(pixels)
+            embeddings = run.average.embed(features)
+        kept = features if with_features else features[:, :0]
+        parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
+    if size > 1:
+        from accelerate.utils import gather_object
+
+        parts = dict(gather_object(list(parts.items())))
+    ordered = [parts[start] for start in starts]
+    if not ordered:
+        empty = np.empty((0, run.params.embedding_dim), np.float32)
+        return empty, empty
+    return np.concatenate([p[0] for p in ordered]), np.concatenate([p[1] for p in ordered])
+
+
+@torch.inference_mode()
+def embed_features(run: Run, features: np.ndarray, head: nn.Linear) -> np.ndarray:
+    """Unit embeddings [n, d] of pooled features [n, c]."""
+    parts = torch.from_numpy(features).split(EMBED_BATCH)
+    outputs = [head(part.to(run.device.accelerator.device)).float() for part in parts]
+    return torch.cat([F.normalize(output, dim=1).cpu() for output in outputs]).numpy()
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows of [n, c] scaled to length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -22,7 +22,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.ending import or_failed
+from flows.telling import and_tell, tell_of_drift
 from udml import paths
 from udml.config import load_params
 from udml.errors import UdmlError
@@ -59,7 +59,7 @@ def retrain() -> State[Any]:
         except lease.LeaseTaken as taken:
             return Completed(name=_SKIPPED, message=str(taken))
 
-    return or_failed(do)
+    return and_tell(do, "retrain")
 
 
 def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> State[Any]:
@@ -154,6 +154,7 @@ def watch_for_drift(copy: Path) -> tuple[str, str]:
     workspace.run_in(copy, command, get_run_logger().info, accept=MONITOR_STATUSES)
     found = read_json(copy / DRIFT_PAGE.with_suffix(".json"))
     show_drift(found)
+    tell_of_drift(found)
     return found["verdict"], found["summary"]
 
 

@@ -72,11 +72,9 @@ def _models(options: argparse.Namespace) -> None:
 def _retrain(options: argparse.Namespace) -> None:
     load_params()
     from udml.processes import run_command
-    from udml.registry.changes import check_for_news
 
     # with a Prefect server at hand, a run that finds nothing new is recorded there too
-    if "PREFECT_API_URL" not in os.environ and (said := check_for_news(Path())):
-        print(said)
+    if "PREFECT_API_URL" not in os.environ and _nothing_new():
         return
     if not Path("flows", "retrain.py").exists() and find_spec("flows") is None:
         here = printable(Path.cwd())
@@ -85,3 +83,23 @@ def _retrain(options: argparse.Namespace) -> None:
         run_command([sys.executable, "-m", "flows.retrain"], lambda line: print(line, flush=True))
     except UdmlError:  # its lines were printed as they came
         raise UdmlError("nothing was retrained; why is said above", "see docs/retraining.md") from None
+
+
+def _nothing_new() -> bool:
+    """Whether there is nothing to train on; says so, and tells whom it concerns."""
+    from udml.notifying.notice import tell
+    from udml.registry.changes import check_for_news
+    from udml.registry.lease import LeaseTaken
+
+    def skipped(said: str) -> None:
+        tell("skipped", said, Path(), lambda line: print(line, file=sys.stderr), flow="retrain")
+
+    try:
+        said = check_for_news(Path())
+    except LeaseTaken as taken:
+        skipped(taken.what)
+        raise
+    if said:
+        print(said)
+        skipped(said)
+    return bool(said)

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from udml import paths
-from udml.cli.common import Commands, add_to
+from udml.cli.common import Commands, add_to, given_path
+from udml.cli.operations import add_documents
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.text import printable
@@ -24,7 +25,7 @@ def _add_models(commands: Commands) -> None:
     models = commands.add_parser("models", help="keep versions of what serves; promote one, or go back")
     actions = models.add_subparsers(required=True, metavar="ACTION", dest="action")
     add_to(actions, "register", _models, "keep the workspace's model, index and figures as a version")
-    add_to(actions, "challenge", _models, "say whether the workspace's model would be promoted, and why")
+    add_to(actions, "challenge", _challenge, "say whether the workspace's model would be promoted, and why")
     add_to(actions, "list", _models, "the versions; * marks the champion")
     command = add_to(actions, "show", _models, "what a version is, and its files")
     command.add_argument("name", help="v1, v2, ... or champion")
@@ -38,21 +39,28 @@ def _add_models(commands: Commands) -> None:
     command.add_argument("--reason", default="", help="kept in the log")
     command = add_to(actions, "verify", _models, "compare versions with what was registered")
     command.add_argument("names", nargs="*", help="v1, v2, ... or champion (default: all)")
+    command.add_argument("--key", type=given_path, help="and with what this public key's owner signed")
     command = add_to(actions, "push", _models, "copy versions to the default DVC remote")
     command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
     command = add_to(actions, "pull", _models, "copy versions from the default DVC remote, and verify them")
     command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
     add_to(actions, "log", _models, "what was registered, promoted and rolled back, and why")
+    add_documents(actions)
+
+
+def _challenge(_: argparse.Namespace) -> None:
+    load_params()  # wrong ones are said before what follows is loaded
+    from udml.registry import commands
+
+    commands.challenge(paths.MODELS)
 
 
 def _models(options: argparse.Namespace) -> None:
-    if options.action == "challenge":
-        load_params()  # wrong ones are said before what follows is loaded
     from udml.registry import commands
 
     match options.action:
-        case "register" | "challenge":
-            getattr(commands, options.action)(paths.MODELS)
+        case "register":
+            commands.register(paths.MODELS)
         case "list":
             commands.show_list(paths.MODELS)
         case "show":
@@ -63,7 +71,9 @@ def _models(options: argparse.Namespace) -> None:
             commands.promote(paths.MODELS, options.name, options.reason)
         case "rollback":
             commands.rollback(paths.MODELS, options.reason)
-        case "verify" | "push" | "pull":
+        case "verify":
+            commands.verify(paths.MODELS, options.names, options.key)
+        case "push" | "pull":
             getattr(commands, options.action)(paths.MODELS, options.names)
         case "log":
             commands.show_log(paths.MODELS)

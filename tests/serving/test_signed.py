@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.registry.signing.test_signing import write_keys
+from tests.registry.signing.keys import write_keys
 from tests.serving.live import make_version
 from tests.serving.small_service import BASE
 from udml.errors import UdmlError

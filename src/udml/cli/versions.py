@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from udml import paths
-from udml.cli.common import Commands, add_to, given_path
+from udml.cli.common import Commands, add_to, given_path, output_file
 from udml.cli.operations import add_documents
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.text import printable
+
+DEFAULT_PAGE = Path("LINEAGE")  # stands for a name made of the version's
 
 
 def add_versions(commands: Commands) -> None:
@@ -29,6 +31,14 @@ def _add_models(commands: Commands) -> None:
     add_to(actions, "list", _models, "the versions; * marks the champion")
     command = add_to(actions, "show", _models, "what a version is, and its files")
     command.add_argument("name", help="v1, v2, ... or champion")
+    command.add_argument(
+        "--lineage",
+        nargs="?",
+        const=DEFAULT_PAGE,
+        type=output_file,
+        metavar="FILE",
+        help="write a page of where it came from (default: v3-lineage.html)",
+    )
     command = add_to(actions, "diff", _models, "settings, figures, neighbours that two versions don't share")
     command.add_argument("before", help="v1, v2, ... or champion")
     command.add_argument("after", help="v1, v2, ... or champion")
@@ -48,6 +58,17 @@ def _add_models(commands: Commands) -> None:
     add_documents(actions)
 
 
+def _show(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    if options.lineage is None:
+        commands.show(paths.MODELS, options.name)
+    else:
+        commands.lineage(
+            paths.MODELS, options.name, None if options.lineage == DEFAULT_PAGE else options.lineage
+        )
+
+
 def _challenge(_: argparse.Namespace) -> None:
     load_params()  # wrong ones are said before what follows is loaded
     from udml.registry import commands
@@ -64,7 +85,7 @@ def _models(options: argparse.Namespace) -> None:
         case "list":
             commands.show_list(paths.MODELS)
         case "show":
-            commands.show(paths.MODELS, options.name)
+            _show(options)
         case "diff":
             commands.diff(paths.MODELS, options.before, options.after)
         case "promote":

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from udml.files import read_json
+from udml.files import atomic_path, read_json
 from udml.registry import compare, remote, store
 from udml.registry.bundle import METRICS_FILE, PROTOCOLS_FILE, read_bundle, workspace_sources
 from udml.registry.judged.models import kept_figure
@@ -53,6 +53,32 @@ def show(models: Path, name: str) -> None:
             print(f"{key.replace('_', ' '):14} {value}")
     for path, file in bundle.files.items():
         print(f"{'file':14} {path}  {file.size_bytes:,} bytes  sha256 {file.sha256[:16]}")
+
+
+def card(models: Path, name: str) -> None:
+    """A version's model card, in Markdown."""
+    from udml.registry.describing.card import make_card
+
+    print(make_card(models, name), end="")
+
+
+def lineage(models: Path, name: str, out: Path | None) -> None:
+    """Write the page of where a version came from."""
+    from udml.registry.describing.lineage import make_lineage
+
+    html = make_lineage(models, name)
+    path = out or Path(f"{store.version_directory(models, name).name}-lineage.html")
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    print(f"open {path.resolve().as_uri()}")
+
+
+def report(models: Path) -> None:
+    """The challenge as Markdown."""
+    from udml.registry.challenge import challenge
+    from udml.registry.describing.comment import as_comment
+
+    print(as_comment(challenge(models)))
 
 
 def diff(models: Path, before: str, after: str) -> None:

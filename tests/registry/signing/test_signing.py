@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 from model_signing.verifying import Config
 
+from tests.registry.signing.keys import write_keys
 from tests.registry.workspace import make_sources
 from udml.errors import UdmlError
 from udml.registry import commands, store
@@ -23,17 +22,6 @@ from udml.registry.remote import Remote
 from udml.registry.signing.carried import pull_signatures, push_signatures
 from udml.registry.signing.check import read_key, signature_file
 from udml.registry.signing.sign import PASSWORD_VARIABLE, sign
-
-
-def write_keys(folder: Path, name: str, curve: ec.EllipticCurve | None = None, password: str = "") -> Path:
-    """A private key, its public half beside it as .pub."""
-    key = ec.generate_private_key(curve or ec.SECP256R1())
-    how = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-    path = folder / f"{name}.pem"
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how))
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    path.with_suffix(".pub").write_bytes(public)
-    return path
 
 
 @pytest.fixture(scope="module")

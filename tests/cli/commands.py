@@ -71,6 +71,7 @@ COMMANDS = [
     _command("retrain", pipeline=True),
     _command("judge --export judged.csv"),
     _command("serve --port 0", writes=False),
+    _command("mcp --allow ../more", writes=False),
     _command("keys add somebody"),
     _command("keys list", writes=False),
     _command("keys remove ann"),

@@ -1,9 +1,10 @@
 """Commands about versions beside keeping them: signatures, and what others want to read of them."""
 
 import argparse
+import os
 
 from udml import paths
-from udml.cli.common import Commands, add_to, given_path
+from udml.cli.common import Commands, add_to, add_version_argument, given_path
 from udml.config import load_params
 
 
@@ -29,6 +30,34 @@ def _report(options: argparse.Namespace) -> None:
     from udml.registry import commands
 
     (commands.report if options.markdown else commands.challenge)(paths.MODELS)
+
+
+def add_assistant(commands: Commands) -> None:
+    """Add `mcp`."""
+    text = "let an assistant search the collection: an MCP server on standard input and output"
+    command = add_to(commands, "mcp", _mcp, text)
+    command.description = f"{text}. It only reads; docs/assistants.md says how assistants start it."
+    command.add_argument(
+        "--allow",
+        type=given_path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="folder, or file, that pictures to search with may be read from (default: none)",
+    )
+    command.add_argument(
+        "--workspace", type=given_path, metavar="FOLDER", help="where data/ and models/ are (default: here)"
+    )
+    add_version_argument(command)
+
+
+def _mcp(options: argparse.Namespace) -> None:
+    from udml.serving.assistant.server import serve_assistant
+
+    allowed = [path.resolve() for path in options.allow]
+    if options.workspace is not None:
+        os.chdir(options.workspace)
+    serve_assistant(options.version, allowed)
 
 
 def _sign(options: argparse.Namespace) -> None:

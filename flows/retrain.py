@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.telling import and_tell, tell_of_drift
-from udml import paths
+from udml import paths, tracing
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.files import SCRATCH, read_json
@@ -136,7 +136,8 @@ def run_stage(name: str, copy: Path) -> None:
         UdmlError: if the stage fails; its last lines are in the message.
     """
     try:
-        workspace.run_in(copy, ["dvc", "repro", "--single-item", name], get_run_logger().info)
+        with tracing.span("stage", stage=name):
+            workspace.run_in(copy, ["dvc", "repro", "--single-item", name], get_run_logger().info)
     finally:
         if name == paths.VALIDATED.name:
             from flows.artifacts import show_validation
@@ -164,7 +165,8 @@ def challenge_champion(copy: Path) -> None:
     from flows.artifacts import show_challenge
     from udml.registry.challenge import NEIGHBOURS_FILE, RESULT, read_challenge
 
-    workspace.run_in(copy, ["udml", "models", "challenge"], get_run_logger().info)
+    with tracing.span("challenge"):
+        workspace.run_in(copy, ["udml", "models", "challenge"], get_run_logger().info)
     show_challenge(read_challenge(copy), copy / RESULT / NEIGHBOURS_FILE)
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from prefect.client.schemas.objects import State
 
 from flows.ending import or_failed
+from flows.tracing import traced
 from udml import paths
 from udml.notifying.notice import tell
 from udml.registry.store import champion_name
@@ -32,7 +33,7 @@ def and_tell(do: Callable[[], T], flow: str) -> T | State[Any]:
     """
     workspace = Path.cwd()  # `do` may go elsewhere
     try:
-        ended = or_failed(do)
+        ended = or_failed(lambda: traced(do, flow))
     except Exception as error:
         _tell("failed", f"{flow} failed: {type(error).__name__}: {error}", workspace, flow)
         raise

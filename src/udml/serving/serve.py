@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from udml import tracing
 from udml.errors import UdmlError, install_hint
 from udml.serving.service.settings import Settings
 
@@ -34,7 +35,11 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
     from udml.serving.opening import opener
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    run_app(settings, lambda: create_app(settings, models, opener(settings, data)))
+    tracing.start("udml-serve")
+    try:
+        run_app(settings, lambda: create_app(settings, models, opener(settings, data)))
+    finally:
+        tracing.stop()
 
 
 def run_app(settings: Settings, make: Callable[[], Any]) -> None:

@@ -61,6 +61,7 @@ COMMANDS = [
     _command("models card champion", writes=False),
     _command("models report --markdown", settings=True, pipeline=True),
     _command("models sign v1 --key ../signing.pem"),
+    _command("models export-mlflow v1 --to sqlite:///../mlflow.db", writes=False),
     _command("models diff v1 v2", writes=False),
     _command("models promote v1"),
     _command("models rollback"),

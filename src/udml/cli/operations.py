@@ -17,6 +17,18 @@ def add_documents(actions: Commands) -> None:
     command.add_argument("name", help="v1, v2, ... or champion")
     command = add_to(actions, "report", _report, "challenge the champion, and print what came of it")
     command.add_argument("--markdown", action="store_true", help="for a comment on a pull request")
+    text = "copy versions as runs and models to MLflow: a server, a database or a folder of it"
+    command = add_to(actions, "export-mlflow", _export_mlflow, text)
+    command.add_argument("names", nargs="*", help="v1, v2, ... or champion (default: all)")
+    command.add_argument("--to", required=True, metavar="URI", help="http(s)://, sqlite:///FILE, or a folder")
+    command.add_argument("--experiment", default="udml", help="default: %(default)s")
+
+
+def _export_mlflow(options: argparse.Namespace) -> None:
+    from udml.registry.describing.mlflow import export
+
+    copied = export(paths.MODELS, options.names, options.to, options.experiment)
+    print(f"exported to {options.to}: {', '.join(copied) or 'nothing, it has them all'}")
 
 
 def _card(options: argparse.Namespace) -> None:

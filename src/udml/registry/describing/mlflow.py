@@ -47,9 +47,7 @@ def export(models: Path, names: list[str], uri: str, experiment: str) -> list[st
         _point_to_champion(client, store.champion_name(models))
     except (MlflowException, OSError) as error:
         said = str(error).splitlines()[0][:300]
-        raise UdmlError(
-            f"MLflow at {uri} refused: {said}", "check --to, and that it can be reached"
-        ) from error
+        raise UdmlError(f"MLflow at {uri} refused: {said}", "check that it can be reached") from error
     return copied
 
 

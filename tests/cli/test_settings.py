@@ -103,7 +103,7 @@ def test_flows_on_folders_want_one_named(flow: str, arguments: list[str], tmp_pa
 def test_a_run_that_a_server_started_fails_with_the_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.retrain import retrain
+    from udml.flows.retrain import retrain
 
     wrong_settings(tmp_path, "section train: unknown key `stepz`")
     monkeypatch.chdir(tmp_path)

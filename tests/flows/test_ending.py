@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from flows.ending import or_failed
+from udml.flows.ending import or_failed
 
 from tests.conftest import ROOT
 from tests.flows.standin import ask

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import tzlocal
-from flows import serve, serving
-from flows.schedule import local_zone, make_schedule
+from udml.flows import serve, serving
+from udml.flows.schedule import local_zone, make_schedule
 
 from tests.conftest import ROOT
 from udml.errors import UdmlError

@@ -99,7 +99,7 @@ def test_a_server_that_is_away_is_waited_for_and_sigterm_ends_it_all_the_same(tm
 def test_a_run_that_a_killed_worker_left_running_is_closed(
     api_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.reconcile import reconcile
+    from udml.flows.reconcile import reconcile
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.chdir(tmp_path)
@@ -107,9 +107,9 @@ def test_a_run_that_a_killed_worker_left_running_is_closed(
     deployment = ask(f"{api_url}/deployments/", {"name": "killed", "flow_id": flow})["id"]
     begun = ask(f"{api_url}/deployments/{deployment}/create_flow_run", {"state": {"type": "RUNNING"}})["id"]
     with temporary_settings({PREFECT_API_URL: api_url}):
-        monkeypatch.setattr("flows.reconcile.EXPIRY_SECONDS", 1e6)
+        monkeypatch.setattr("udml.flows.reconcile.EXPIRY_SECONDS", 1e6)
         assert reconcile("killed") == []  # it may have begun just now
-        monkeypatch.setattr("flows.reconcile.EXPIRY_SECONDS", 0.0)
+        monkeypatch.setattr("udml.flows.reconcile.EXPIRY_SECONDS", 0.0)
         with lease.hold(tmp_path / "models"):
             assert reconcile("killed") == []  # somebody is at work
         assert [str(run) for run in reconcile("killed")] == [begun]

@@ -79,7 +79,7 @@ def test_what_cannot_be_added_is_said(workspace, capsys, monkeypatch):
 
 
 def test_the_flow_adds_and_compacts(workspace):
-    from flows.reindex import add, compact
+    from udml.flows.reindex import add, compact
 
     add.fn("photos")
     compact.fn(0.9)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    from flows.start import in_a_sentence, require_folder
+    from udml.flows.start import in_a_sentence, require_folder
     from udml.config import Monitor
     from udml.registry.chosen import choose
 
@@ -21,9 +21,9 @@ if __name__ == "__main__":
 from prefect import flow, task
 from prefect.client.schemas.objects import State
 
-from flows.artifacts import show_drift
-from flows.ending import exit_status
-from flows.telling import and_tell, tell_of_drift
+from udml.flows.artifacts import show_drift
+from udml.flows.ending import exit_status
+from udml.flows.telling import and_tell, tell_of_drift
 from udml.files import read_json
 from udml.monitor.monitor import monitor_workspace
 from udml.registry.chosen import choose

@@ -17,8 +17,8 @@ from prefect.runner import Runner
 from prefect.schedules import Schedule
 from prefect.settings import PREFECT_API_URL
 
-from flows.reconcile import DEPLOYMENT, keep_reconciling
-from flows.retrain import retrain
+from udml.flows.reconcile import DEPLOYMENT, keep_reconciling
+from udml.flows.retrain import retrain
 
 _RETRY_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0

@@ -10,15 +10,15 @@ import sys
 from typing import Any
 
 if __name__ == "__main__":
-    from flows.start import require_folder
+    from udml.flows.start import require_folder
 
     require_folder("python -m flows.reindex FOLDER")
 
 from prefect import flow, task
 from prefect.client.schemas.objects import State
 
-from flows.ending import exit_status
-from flows.telling import and_tell
+from udml.flows.ending import exit_status
+from udml.flows.telling import and_tell
 from udml.serving.engine import index_commands
 from udml.walking.given import given_path
 

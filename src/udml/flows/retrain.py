@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    from flows.start import require_settings
+    from udml.flows.start import require_settings
 
     require_settings()
 
@@ -22,7 +22,7 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.telling import and_tell, tell_of_drift
+from udml.flows.telling import and_tell, tell_of_drift
 from udml import paths, tracing
 from udml.config import load_params
 from udml.errors import UdmlError
@@ -86,7 +86,7 @@ def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> S
 
 def show_that_nothing_is_new(said: str, models: Path) -> None:
     """A line in the run's log, and an artifact that says what was compared."""
-    from flows.artifacts import show_nothing_new
+    from udml.flows.artifacts import show_nothing_new
 
     get_run_logger().info(said)
     show_nothing_new(said, models)
@@ -140,7 +140,7 @@ def run_stage(name: str, copy: Path) -> None:
             workspace.run_in(copy, ["dvc", "repro", "--single-item", name], get_run_logger().info)
     finally:
         if name == paths.VALIDATED.name:
-            from flows.artifacts import show_validation
+            from udml.flows.artifacts import show_validation
 
             show_validation(copy / paths.VALIDATED)
 
@@ -149,7 +149,7 @@ def run_stage(name: str, copy: Path) -> None:
 @task(timeout_seconds=CHALLENGE_TIMEOUT_SECONDS)
 def watch_for_drift(copy: Path) -> tuple[str, str]:
     """Whether the images that the champion does not know drift from those it does: verdict and numbers."""
-    from flows.artifacts import show_drift
+    from udml.flows.artifacts import show_drift
 
     command = ["udml", "monitor", "--version", CHAMPION, "--out", str(DRIFT_PAGE)]
     workspace.run_in(copy, command, get_run_logger().info, accept=MONITOR_STATUSES)
@@ -162,7 +162,7 @@ def watch_for_drift(copy: Path) -> tuple[str, str]:
 @task(timeout_seconds=CHALLENGE_TIMEOUT_SECONDS)
 def challenge_champion(copy: Path) -> None:
     """Score champion and challenger on the same images."""
-    from flows.artifacts import show_challenge
+    from udml.flows.artifacts import show_challenge
     from udml.registry.challenge import NEIGHBOURS_FILE, RESULT, read_challenge
 
     with tracing.span("challenge"):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
 
-from flows.start import in_a_sentence, require_settings
+from udml.flows.start import in_a_sentence, require_settings
 
 
 def main() -> None:
@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("--timezone", metavar="ZONE", help="of that time (default: this machine's)")
     options = parser.parse_args()
     require_settings()
-    from flows.schedule import make_schedule
-    from flows.serving import serve_forever
+    from udml.flows.schedule import make_schedule
+    from udml.flows.serving import serve_forever
 
     with in_a_sentence():
         schedule, due = make_schedule(options.cron, options.timezone)

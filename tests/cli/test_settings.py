@@ -88,7 +88,7 @@ def test_retrain_where_no_flows_are_is_one_sentence(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("udml: there is no flows/ in ")
-    assert "\n  -> run it from the top of a checkout" in done.stderr
+    assert "\n  -> run it from the top of the project" in done.stderr
 
 
 @pytest.mark.parametrize("flow", ["flows.monitor", "flows.reindex"])

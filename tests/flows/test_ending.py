@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from udml.flows.ending import or_failed
 
 from tests.conftest import ROOT
 from tests.flows.standin import ask
 from tests.pipeline import environment
 from udml.errors import UdmlError
+from udml.flows.ending import or_failed
 
 MENDABLE = {
     "no v7\n  -> name another": UdmlError("no v7", "name another"),

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from udml.flows.retrain import stage_names
 
 from tests.conftest import ROOT
 from tests.flows.standin import ask, assert_nothing_left, assert_serves, new_data, retrain, set_params
 from tests.pipeline import run
+from udml.flows.retrain import stage_names
 from udml.registry import store
 
 

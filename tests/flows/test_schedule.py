@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import tzlocal
-from udml.flows import serve, serving
-from udml.flows.schedule import local_zone, make_schedule
 
 from tests.conftest import ROOT
 from udml.errors import UdmlError
+from udml.flows import serve, serving
+from udml.flows.schedule import local_zone, make_schedule
 
 
 @pytest.fixture

@@ -99,8 +99,9 @@ def test_a_server_that_is_away_is_waited_for_and_sigterm_ends_it_all_the_same(tm
 def test_a_run_that_a_killed_worker_left_running_is_closed(
     api_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from udml.flows.reconcile import reconcile
     from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from udml.flows.reconcile import reconcile
 
     monkeypatch.chdir(tmp_path)
     flow = ask(f"{api_url}/flows/", {"name": "retrain"})["id"]

@@ -15,6 +15,7 @@ from udml.cli.pipeline import add_pipeline
 from udml.cli.refused import in_words
 from udml.cli.search import add_searching
 from udml.cli.service import add_service
+from udml.cli.start import add_start
 from udml.cli.uses import add_uses
 from udml.cli.versions import add_versions
 from udml.text import accept_any_text
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"udml {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_pipeline, add_searching, add_uses, add_versions, add_judge, add_service, add_assistant):
+    every = (add_start, add_pipeline, add_searching, add_uses, add_versions, add_judge, add_service, add_assistant)
+    for add in every:
         add(commands)
     return parser

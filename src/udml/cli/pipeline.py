@@ -10,6 +10,7 @@ from udml.cli.common import Command, Commands, add_to, add_walk_arguments, given
 from udml.config import PARAMS_FILE, load_params
 from udml.errors import UdmlError
 from udml.text import printable
+from udml.workspace.code import link_code
 
 
 def add_pipeline(commands: Commands) -> None:
@@ -67,8 +68,9 @@ def _require_project() -> None:
     if not Path("dvc.yaml").exists():
         raise UdmlError(
             f"{printable(Path.cwd())} is no project of udml: there is no dvc.yaml",
-            "go to the top of the project; the images are kept in its data/",
+            "go to the top of the project; the images are kept in its data/; `udml init DIR` makes one",
         )
+    link_code(Path())
 
 
 def _ensure(options: argparse.Namespace) -> None:

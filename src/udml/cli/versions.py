@@ -109,7 +109,9 @@ def _retrain(options: argparse.Namespace) -> None:
         return
     if not Path("flows", "retrain.py").exists() and find_spec("flows") is None:
         here = printable(Path.cwd())
-        raise UdmlError(f"there is no flows/ in {here}", "run it from the top of a checkout of udml")
+        raise UdmlError(
+            f"there is no flows/ in {here}", "run it from the top of the project; `udml init DIR` makes one"
+        )
     try:
         run_command([sys.executable, "-m", "flows.retrain"], lambda line: print(line, flush=True))
     except UdmlError:  # its lines were printed as they came

@@ -1,30 +1,20 @@
 """`udml monitor` as a Prefect flow: whether new images drift from what a model knows.
 
-    python -m flows.monitor FOLDER [VERSION [OUT]]
-
-runs it once, in this process. Another flow calls `drift_verdict` to decide whether to retrain.
+`flows/monitor.py` runs it once, in this process. Another flow calls `drift_verdict` to decide whether to
+retrain.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    from udml.flows.start import in_a_sentence, require_folder
-    from udml.config import Monitor
-    from udml.registry.chosen import choose
-
-    require_folder("python -m flows.monitor FOLDER [VERSION [OUT]]")
-    with in_a_sentence():
-        choose(sys.argv[2] if len(sys.argv) > 2 else None).settings(Monitor, "monitor")
-
 from prefect import flow, task
 from prefect.client.schemas.objects import State
 
+from udml.files import read_json
 from udml.flows.artifacts import show_drift
 from udml.flows.ending import exit_status
 from udml.flows.telling import and_tell, tell_of_drift
-from udml.files import read_json
 from udml.monitor.monitor import monitor_workspace
 from udml.registry.chosen import choose
 from udml.walking.given import given_path
@@ -62,5 +52,6 @@ def drift_verdict(path: Path, version: str | None = None, out: Path = Path("drif
     return found
 
 
-if __name__ == "__main__":
-    sys.exit(exit_status(monitor(*sys.argv[1:], return_state=True)))
+def main() -> int:
+    """Run the flow once on what is typed; returns the exit status."""
+    return exit_status(monitor(*sys.argv[1:], return_state=True))

@@ -1,7 +1,5 @@
 """Close retraining runs that a killed server or worker left RUNNING on the Prefect server.
 
-    python -m flows.reconcile
-
 Prefect does not notice a worker that is killed together with its run; such a run would occupy the one slot
 that the deployment has. `flows/serve.py` does this by itself; run it before `prefect worker start`. It takes
 a minute.
@@ -74,7 +72,8 @@ def keep_reconciling() -> None:
         time.sleep(EXPIRY_SECONDS)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Close them now or, as the lease of a run that was killed just now goes on for a while, after that."""
     if not reconcile():
         time.sleep(EXPIRY_SECONDS + 1)  # the lease of a run that was killed just now
         reconcile()

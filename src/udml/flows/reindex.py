@@ -1,18 +1,12 @@
 """Keep the champion's collection up to date with a folder, without training, as a Prefect flow.
 
-    python -m flows.reindex FOLDER
-
-adds what is new in the folder and, when much has been added or removed since the index was built,
-folds it into a new version. Each is safe to run again after it was killed: what was added stays.
+`flows/reindex.py` runs it once, in this process. It adds what is new in the folder and, when much has
+been added or removed since the index was built, folds it into a new version. Each is safe to run again
+after it was killed: what was added stays.
 """
 
 import sys
 from typing import Any
-
-if __name__ == "__main__":
-    from udml.flows.start import require_folder
-
-    require_folder("python -m flows.reindex FOLDER")
 
 from prefect import flow, task
 from prefect.client.schemas.objects import State
@@ -50,5 +44,6 @@ def compact(min_share: float) -> None:
     index_commands.compact(min_share)
 
 
-if __name__ == "__main__":
-    sys.exit(exit_status(reindex(sys.argv[1], return_state=True)))
+def main() -> int:
+    """Run the flow once on the folder that is typed; returns the exit status."""
+    return exit_status(reindex(sys.argv[1], return_state=True))

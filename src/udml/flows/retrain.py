@@ -1,10 +1,8 @@
 """Retrain on what is new, and promote the result if it is better; see docs/retraining.md.
 
-    python -m flows.retrain
-
-runs it once, in this process, on the workspace it is started in. Each DVC stage is a task, in the order of
-`dvc.yaml`; DVC decides what is to be done. Everything else is done by `udml.registry`. What only a run that
-finds something new needs is imported there.
+`flows/retrain.py` runs it once, in this process, on the workspace it is started in. Each DVC stage is a
+task, in the order of `dvc.yaml`; DVC decides what is to be done. Everything else is done by
+`udml.registry`. What only a run that finds something new needs is imported there.
 """
 
 import signal
@@ -12,21 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    from udml.flows.start import require_settings
-
-    require_settings()
-
 import yaml
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from udml.flows.telling import and_tell, tell_of_drift
 from udml import paths, tracing
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.files import SCRATCH, read_json
+from udml.flows.telling import and_tell, tell_of_drift
 from udml.processes import run_command
 from udml.registry import lease, workspace
 from udml.registry.bundle import PARAMS_FILE, git_revision
@@ -191,7 +184,3 @@ def main() -> int:
     state = retrain(return_state=True)
     print(f"{state.name}: {state.message}")
     return 0 if state.is_completed() and state.name != _SKIPPED else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

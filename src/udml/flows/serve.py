@@ -1,7 +1,5 @@
 """Retrain on a schedule: register the deployment with the Prefect server, and run what falls due.
 
-    python flows/serve.py --cron "0 3 * * *"
-
 The time is that of the machine's time zone, or of `--timezone Europe/Berlin`.
 One run at a time: a run that falls due while another is going is cancelled, and what piled up while nobody
 served finds nothing new. A server that has gone is waited for, and SIGTERM ends this within seconds with or
@@ -9,10 +7,6 @@ without it. See docs/retraining.md for the server's own command.
 """
 
 import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, from anywhere
 
 from udml.flows.start import in_a_sentence, require_settings
 
@@ -31,7 +25,3 @@ def main() -> None:
         schedule, due = make_schedule(options.cron, options.timezone)
     print(f"retraining at `{options.cron}`, {schedule.timezone}; next at {due:%Y-%m-%d %H:%M %z}", flush=True)
     serve_forever(schedule)
-
-
-if __name__ == "__main__":
-    main()

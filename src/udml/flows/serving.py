@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.runner import Runner
 from prefect.schedules import Schedule
 from prefect.settings import PREFECT_API_URL
+from prefect.types.entrypoint import EntrypointType
 
 from udml.flows.reconcile import DEPLOYMENT, keep_reconciling
 from udml.flows.retrain import retrain
@@ -52,7 +53,13 @@ async def _serve(schedule: Schedule) -> None:
     runner = Runner(name=DEPLOYMENT, limit=1)
     runner.handle_sigterm = end  # type: ignore[method-assign]
     limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-    await runner.aadd_flow(retrain, name=DEPLOYMENT, schedule=schedule, concurrency_limit=limit)
+    await runner.aadd_flow(
+        retrain,
+        name=DEPLOYMENT,
+        schedule=schedule,
+        concurrency_limit=limit,
+        entrypoint_type=EntrypointType.MODULE_PATH,  # its file lies where udml is installed
+    )
     say(f"serving {retrain.name}/{DEPLOYMENT}; Ctrl-C or SIGTERM ends it")
     await runner.start()
 

@@ -24,6 +24,16 @@ def require_settings() -> None:
         load_params()
 
 
+def require_monitor(usage: str) -> None:
+    """As `require_folder`; and the settings that the version, the second argument, is watched with."""
+    from udml.config import Monitor
+    from udml.registry.chosen import choose
+
+    require_folder(usage)
+    with in_a_sentence():
+        choose(sys.argv[2] if len(sys.argv) > 2 else None).settings(Monitor, "monitor")
+
+
 def require_folder(usage: str) -> None:
     """End this process with a sentence unless its first argument names a folder."""
     if len(sys.argv) < 2 or not sys.argv[1]:

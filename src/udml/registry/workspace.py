@@ -20,6 +20,7 @@ from udml.errors import UdmlError
 from udml.files import SCRATCH
 from udml.judgement.answers import FILE as JUDGEMENTS
 from udml.processes import run_command
+from udml.workspace.code import link_code
 
 COPIES = SCRATCH / "retrain"
 _DVC_DIRECTORY = ".dvc"
@@ -49,6 +50,7 @@ def own_copy(source: Path, name: str) -> Iterator[Path]:
         for path in _files(source):
             (copy / path.parent).mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / path, copy / path, follow_symlinks=False)
+        link_code(copy)
         _share_cache(source, copy)
         (copy / paths.MODELS).symlink_to(source / paths.MODELS)
         yield copy

@@ -2,6 +2,8 @@
 # make test   set up, run the tests
 # make test-slow   set up, run the tests that take longer: the whole pipeline, killed and resumed
 # make lint   set up, run the linters and the type checker
+# make dist   wheel and sdist in dist/
+# make docs   the documentation site in site/, without a network
 # make lock   refresh requirements.lock from pyproject.toml
 #
 # TORCH=cpu with the first of them sets up without a GPU's packages; the environment keeps the choice.
@@ -25,7 +27,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-slow lint format lock setup packages packages-cpu clean
+.PHONY: run test test-slow lint format dist docs lock setup packages packages-cpu clean
 
 run: setup
 	@udml data ensure
@@ -45,6 +47,13 @@ lint: setup
 format: setup
 	ruff check --fix .
 	ruff format .
+
+# The wheel is built from the sdist, so that both are complete; setuptools is the environment's own.
+dist: setup
+	uv build --quiet --no-build-isolation --clear --out-dir dist
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 
 setup: $(INSTALLED)
 

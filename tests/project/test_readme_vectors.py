@@ -1,4 +1,4 @@
-"""README's way from a file to a vector is udml's own way, whatever the file is."""
+"""The way of docs/model.md from a file to a vector is udml's own way, whatever the file is."""
 
 import io
 import re
@@ -66,10 +66,12 @@ FILES: dict[str, tuple[bytes, np.ndarray | None]] = {
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], np.ndarray]:
-    """README's code, run in a directory with a model in it, on a file's bytes."""
+    """That page's code, run in a directory with a model in it, on a file's bytes."""
     place = tmp_path_factory.mktemp("example")
     write_model(place / "artifacts" / "export" / "model.onnx", tiny_card())
-    found = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs" / "model.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     [code] = [block for block in found if "onnxruntime" in block]
     code = code.replace('{"image":', '{"images":')  # what the small model's input is called
 

@@ -1,4 +1,4 @@
-"""What the site has beside the files of docs/: settings, commands, the project's pages, a place for every page.
+"""What the site has beside the files of docs/: settings, commands, project pages, and every page a place.
 
 A hook of mkdocs. Links that lead out of docs/, to files of the repository, lead to what stands for them here.
 """
@@ -28,7 +28,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is made here, and give pages that the navigation does not name a place under "More"."""
     made = {SETTINGS: settings_page(), COMMANDS: commands_page()}
     for source, page in PROJECT.items():
-        made[page] = _IN.sub(r"](../\1)", (ROOT / source).read_text())
+        text = _IN.sub(r"](../\1)", (ROOT / source).read_text())
+        for other, its in PROJECT.items():
+            text = text.replace(f"]({other})", f"]({Path(its).name})")
+        made[page] = text
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     named = set(_named(config.nav))

@@ -42,6 +42,8 @@ def _stage(name: str) -> Command:
 
 
 COMMANDS = [
+    _command("init ../fresh", writes=False, pipeline=True),
+    _command("quickstart ../pictures --workspace . --port 0 --no-browser", settings=True, pipeline=True),
     _command("data import ../pictures", pipeline=True),
     _command("data ensure", writes=False, pipeline=True),
     _command("preset paper --write"),

@@ -200,7 +200,7 @@ def _child(request: dict[str, Any], out: Path, err: Path, left: Path) -> None:
     os.chdir(request["cwd"])
     from udml.cli import main
 
-    if request["argv"][0] == "serve":
+    if request["argv"][0] in ("serve", "quickstart"):
         threading.Thread(target=_stop_when_serving, args=(out,), daemon=True).start()
     try:
         status = main([os.environ[PORT] if word == PORT else word for word in request["argv"]])

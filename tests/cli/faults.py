@@ -56,12 +56,17 @@ def _settings(*steps: Step) -> Fault:
 
 
 def _is_slow(command: Command) -> bool:
-    """The stages that take longest, by what they load."""
-    return command.argv[0] in ("validate", "train", "export")
+    """The stages that take longest, by what they load, and all of them together."""
+    return command.argv[0] in ("validate", "train", "export", "quickstart")
 
 
 def _reads_pictures(command: Command) -> bool:
-    return any(word.startswith("../") for word in command.argv)
+    return not _runs_all(command) and any(word.startswith("../") for word in command.argv)
+
+
+def _runs_all(command: Command) -> bool:
+    """Whether it runs every stage anew where the pictures, or what was made of them, are others."""
+    return command.argv[0] == "quickstart"
 
 
 def _each_place(step: str, *to: Callable[[Path], Path]) -> Fault:
@@ -70,7 +75,11 @@ def _each_place(step: str, *to: Callable[[Path], Path]) -> Fault:
     def placed(w: Path, template: Path) -> list[Step]:
         return [("own_mounts",), *((step, w / name, *(f(w / name) for f in to)) for name in _PLACES)]
 
-    return Fault(placed, _never, applies=lambda command: step == "linked" or not _is_slow(command))
+    return Fault(
+        placed,
+        _never,
+        applies=lambda command: not _is_slow(command) or (step == "linked" and not _runs_all(command)),
+    )
 
 
 def _without(*names: str) -> Callable[[Path, Path], Sequence[Step]]:
@@ -95,7 +104,10 @@ FAULTS = {
     "an empty folder": Fault(
         lambda w, template: [("remove", w), ("folder", w)], applies=lambda command: command.argv[0] != "data"
     ),
-    "no data": Fault(_without("data", "data.dvc", "artifacts", "models", "keys.json", "dvc.lock")),
+    "no data": Fault(
+        _without("data", "data.dvc", "artifacts", "models", "keys.json", "dvc.lock"),
+        applies=lambda command: not _runs_all(command),
+    ),
     "a read-only disk": Fault(
         lambda w, template: [("own_mounts",), ("read_only", w)],
         _writing,
@@ -170,5 +182,5 @@ NO_SERVE = Fault(
     lambda w, template: [("without", *SERVE)],
     lambda command: True,
     ("pip install",),
-    applies=lambda command: command.argv[0] == "serve",
+    applies=lambda command: command.argv[0] in ("serve", "quickstart"),
 )

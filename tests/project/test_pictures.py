@@ -13,7 +13,7 @@ from tests.serving.small_service import BASE, NEW
 
 pytest.importorskip("selenium")
 
-from benchmarks.pictures import (
+from benchmarks.serving.pictures import (
     CHROMIUM,
     DRIVER,
     FIXED,
@@ -60,7 +60,7 @@ def test_the_search_page_looks_as_it_does_in_the_readme(
         (tmp_path / "today.webp").write_bytes(taken(driver))
     then = json.loads((PICTURES / "search.json").read_text())
     assert set(today) == set(then) == set(FIXED)
-    again = "the page has changed: `python -m benchmarks.pictures`"
+    again = "the page has changed: `python -m benchmarks.serving.pictures`"
     before, now = Image.open(PICTURES / "search.webp"), Image.open(tmp_path / "today.webp")
     for which, box in then.items():
         left_top = slice(0, 2) if which == "#results-heading" else slice(0, 4)  # it says how many there are

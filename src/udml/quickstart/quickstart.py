@@ -13,6 +13,7 @@ import urllib.request
 import webbrowser
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -68,7 +69,7 @@ def quickstart(wanted: Wanted) -> None:
         UdmlError: if packages are missing, the pictures are too few, or a step fails; what was done is kept.
     """
     begun = time.monotonic()
-    lacking = next((name for name in _NEEDED if find_spec(name) is None), None)
+    lacking = next((name for name in _NEEDED if not _is_there(name)), None)
     if lacking:
         raise UdmlError(f"quickstart needs the package {lacking}", install_hint("pipeline,serve"))
     _say(1, start_workspace(wanted.workspace))
@@ -95,9 +96,13 @@ def have_pictures(folder: Path | None) -> None:
     Raises:
         UdmlError: if there are too few to learn from, or the import fails.
     """
+    from udml.data.importing.ensure import ensure_data
+    from udml.data.importing.importer import import_data
+    from udml.registry.originals import keep_originals
+
     if folder is None:
         _say(2, f"pictures: the built-in sample `{SAMPLE}`, unless there are some")
-        run_step([sys.executable, "-m", "udml", "data", "ensure"])
+        print(f"      {ensure_data(paths.DATA)}", flush=True)
         return
     listed = list_files(folder)
     _require_enough(folder, len(listed))
@@ -107,7 +112,10 @@ def have_pictures(folder: Path | None) -> None:
             _say(2, f"pictures: the {len(listed):,} files of {printable(folder)} are imported already")
             return
     _say(2, f"pictures: importing {printable(folder)}; it is read, never changed")
-    run_step([sys.executable, "-m", "udml", "data", "import", str(folder)])
+    begun = time.monotonic()
+    summary = import_data(folder, None, paths.DATA, before_replacing=partial(keep_originals, paths.MODELS))
+    print("\n".join(f"      {printable(line)}" for line in summary.lines()))
+    _say_done(begun)
     write_json(_IMPORTED, state)
 
 
@@ -148,7 +156,18 @@ def run_step(command: list[str]) -> None:
             f"`{printable(typed)}` failed in {printable(Path.cwd())}; why is said above",
             "mend it, then run the same quickstart again: what was done is kept",
         )
+    _say_done(begun)
+
+
+def _say_done(begun: float) -> None:
     print(f"      done in {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _free_port(host: str) -> int:

@@ -1,7 +1,7 @@
 """The README's pictures, taken of the product as it runs: the search page, and the head of the report.
 
-    python -m benchmarks.pictures       # in a workspace with a champion
-    python -m benchmarks.pictures --workspace ../demo
+    python -m benchmarks.serving.pictures       # in a workspace with a champion
+    python -m benchmarks.serving.pictures --workspace ../demo
 
 writes docs/pictures/search.webp, report.webp, and search.json: where fixed parts of the page lie, which a
 test compares with the page of today. Needs Chromium, its driver and selenium.

@@ -13,7 +13,7 @@ from udml.cli import main
 from udml.errors import UdmlError
 from udml.quickstart import champion, quickstart
 from udml.quickstart.champion import have_champion
-from udml.quickstart.quickstart import default_workspace, have_pictures, list_files
+from udml.quickstart.quickstart import default_workspace, have_pictures, list_files, require_enough
 from udml.registry import store
 
 
@@ -80,11 +80,29 @@ def test_pictures_are_imported_once_and_again_when_they_change(
         assert "are imported already" in said()
 
 
-def test_too_few_pictures_are_told_before_they_are_imported(workspace: Path, tmp_path: Path) -> None:
+def test_too_few_pictures_are_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "photos", kinds=4, each=10)
+    monkeypatch.chdir(tmp_path)
+    assert main(["quickstart", "photos"]) == 1
+    said = capsys.readouterr().err
+    assert "holds 40 pictures, too few to learn from: it takes 125" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_how_many_are_enough_is_what_the_workspaces_settings_say(workspace: Path, tmp_path: Path) -> None:
     photos = write_pictures(tmp_path / "photos", kinds=4, each=10)
-    with pytest.raises(UdmlError, match="holds 40 pictures, too few to learn from: it takes 125"):
-        have_pictures(photos)
-    assert not paths.DATA.exists()
+    text = (workspace / "params.yaml").read_text()
+    assert "min_train_images: 100" in text
+    (workspace / "params.yaml").write_text(
+        text.replace("min_train_images: 100", "min_train_images: 30").replace(
+            "min_test_images: 20", "min_test_images: 8"
+        )
+    )
+    require_enough(photos, workspace)
+    with pytest.raises(UdmlError, match="too few"):
+        require_enough(photos, tmp_path / "new")
 
 
 def test_a_step_that_fails_says_which_and_that_the_rest_is_kept(workspace: Path) -> None:

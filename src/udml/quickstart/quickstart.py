@@ -14,12 +14,13 @@ import webbrowser
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.resources import files
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 
 from udml import paths
-from udml.config import load_params
+from udml.config import PARAMS_FILE, load_params
 from udml.errors import UdmlError, install_hint
 from udml.files import SCRATCH, fingerprint, read_json, write_json
 from udml.quickstart.champion import have_champion
@@ -72,6 +73,8 @@ def quickstart(wanted: Wanted) -> None:
     lacking = next((name for name in _NEEDED if not _is_there(name)), None)
     if lacking:
         raise UdmlError(f"quickstart needs the package {lacking}", install_hint("pipeline,serve"))
+    if wanted.folder is not None:
+        require_enough(wanted.folder, wanted.workspace)
     _say(1, start_workspace(wanted.workspace))
     os.chdir(wanted.workspace)
     have_pictures(wanted.folder)
@@ -94,7 +97,7 @@ def have_pictures(folder: Path | None) -> None:
     """Import a folder unless the same files of it are here already; without one, have some data.
 
     Raises:
-        UdmlError: if there are too few to learn from, or the import fails.
+        UdmlError: if the import fails.
     """
     from udml.data.importing.ensure import ensure_data
     from udml.data.importing.importer import import_data
@@ -105,7 +108,6 @@ def have_pictures(folder: Path | None) -> None:
         print(f"      {ensure_data(paths.DATA)}", flush=True)
         return
     listed = list_files(folder)
-    _require_enough(folder, len(listed))
     state = {"folder": str(folder), "files": fingerprint(listed)}
     with suppress(OSError, ValueError):
         if read_json(_IMPORTED) == state and paths.DATA.exists():
@@ -129,15 +131,21 @@ def list_files(folder: Path) -> list[tuple[str, int, int]]:
     return sorted(listed)
 
 
-def _require_enough(folder: Path, count: int) -> None:
-    params = load_params()
+def require_enough(folder: Path, workspace: Path) -> None:
+    """Refuse a folder with too few pictures to learn from, by the settings of the workspace or of a new one.
+
+    Raises:
+        UdmlError: if they are too few, or the settings are wrong.
+    """
+    own, new = workspace / PARAMS_FILE, Path(str(files("udml"))) / "presets" / "laptop.yaml"
+    params, count = load_params(own if own.exists() else new), len(list_files(folder))
     share, rules = params.prepare.test_share, params.validate
     least = ceil(max(rules.min_train_images / (1 - share), rules.min_test_images / max(share, 1e-9)))
     if count < least:
         raise UdmlError(
             f"{printable(folder)} holds {count:,} pictures, too few to learn from: it takes {least:,}, "
             "some to train on and others to test on",
-            "name a folder with more, or lower validate.min_train_images in the workspace's params.yaml",
+            "name a folder with more",
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,17 +72,18 @@ def quickstart(folder: Path, variables: dict[str, str]) -> Iterator[tuple[str, s
         executable=variables["PATH"].partition(os.pathsep)[0] + "/udml",
         cwd=folder.parent, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    said = ""
+    said, address = "", None
     assert process.stdout is not None
-    for line in process.stdout:
-        said += line
-        if line.startswith("open http"):
-            break
-    else:
-        pytest.fail(said)
-    yield said.split()[said.split().index("open") + 1] if "open http" in said else "", said
-    process.send_signal(signal.SIGINT)
-    process.communicate()
+    try:
+        for line in process.stdout:
+            said += line
+            if address := re.match(r"open (http\S+) in your browser", line):
+                break
+        assert address is not None, said
+        yield address[1], said
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
     assert process.returncode == 0
 
 

@@ -83,7 +83,7 @@ def quickstart(wanted: Wanted) -> None:
     _say(4, have_champion(paths.MODELS))
     print(f"      report: {(paths.REPORT / 'index.html').resolve().as_uri()}", flush=True)
     settings = Settings(port=wanted.port)
-    if not is_free(settings):
+    if not wanted.port or not is_free(settings):
         settings = replace(settings, port=_free_port(settings.host))
     _say(
         5, f"serving; Ctrl-C ends it, `cd {shlex.quote(str(wanted.workspace))} && udml serve` starts it again"

@@ -59,7 +59,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"udml {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    every = (add_start, add_pipeline, add_searching, add_uses, add_versions, add_judge, add_service, add_assistant)
+    every = (
+        add_start,
+        add_pipeline,
+        add_searching,
+        add_uses,
+        add_versions,
+        add_judge,
+        add_service,
+        add_assistant,
+    )
     for add in every:
         add(commands)
     return parser

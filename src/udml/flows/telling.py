@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from prefect.client.schemas.objects import State
 
+from udml import paths
 from udml.flows.ending import or_failed
 from udml.flows.tracing import traced
-from udml import paths
 from udml.notifying.notice import tell
 from udml.registry.store import champion_name
 

@@ -37,6 +37,7 @@ from udml.search.gallery import (
     search_base,
 )
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
+from udml.search.mapping.places import PLACES_FILE, write_places
 from udml.search.neighbourhood import ROUNDS, mix_all, neighbour_graph, whom_to_mix
 
 _LINKS = 32
@@ -122,7 +123,8 @@ def write_index(
 ) -> None:
     """Write a built index and what is behind it to an existing directory, for `gallery.open_index`.
 
-    With `mix_neighbours` each image's mixture with its neighbours is written too, and searched by.
+    With `mix_neighbours` each image's mixture with its neighbours is written too, and searched by. The map
+    is laid out from the same neighbours.
     """
     with atomic_path(directory / INDEX_FILE) as temporary:
         faiss.write_index(built, str(temporary))
@@ -133,15 +135,19 @@ def write_index(
             np.concatenate(chunks, out=vectors)
             vectors.flush()
     write_items(directory / ITEMS_FILE, items)
-    info = replace(info, mixed_neighbours=0, mixed_because="")
+    info, near = replace(info, mixed_neighbours=0, mixed_because=""), None
     if mix_neighbours:
-        info = _write_mixed(directory / MIXED_FILE, built.index, chunks, info)
+        base, exact = faiss.downcast_index(built.index), exact_rows(info.kind, chunks)
+        graph = neighbour_graph(base, ChunkRows(chunks), info.count, exact)
+        near = graph[0]
+        info = _write_mixed(directory / MIXED_FILE, graph, chunks, info)
+    write_places(directory / PLACES_FILE, faiss.vector_to_array(built.id_map), ChunkRows(chunks), near)
     write_json(directory / INFO_FILE, asdict(replace(info, files=_written(directory))))
 
 
 def _written(directory: Path) -> dict[str, dict[str, Any]]:
     """What `gallery.check_files` compares with later."""
-    paths = [directory / name for name in (INDEX_FILE, VECTORS_FILE, ITEMS_FILE, MIXED_FILE)]
+    paths = [directory / name for name in (INDEX_FILE, VECTORS_FILE, ITEMS_FILE, MIXED_FILE, PLACES_FILE)]
     return {
         path.name: {"size_bytes": path.stat().st_size, "sha256": sha256_file(path)}
         for path in paths
@@ -149,14 +155,15 @@ def _written(directory: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _write_mixed(path: Path, base: Any, chunks: Sequence[np.ndarray], info: IndexInfo) -> IndexInfo:
+def _write_mixed(
+    path: Path, graph: tuple[np.ndarray, np.ndarray], chunks: Sequence[np.ndarray], info: IndexInfo
+) -> IndexInfo:
     """Write each image's mixture with its neighbours, float16 [n, d], if any are to be mixed.
 
     Returns:
         The info with how many are, and why.
     """
-    base, vectors = faiss.downcast_index(base), ChunkRows(chunks)
-    graph = neighbour_graph(base, vectors, info.count, exact_rows(info.kind, chunks))
+    vectors = ChunkRows(chunks)
     near, weights, reason = whom_to_mix(*graph, vectors)
     mixed = near.shape[1]
     if mixed:

@@ -11,6 +11,7 @@ import numpy as np
 from udml.errors import UdmlError
 from udml.files import read_json, sha256_file
 from udml.model_card import ModelCard
+from udml.search.mapping.places import Places, read_places
 
 INDEX_FILE = "index.faiss"
 INFO_FILE = "index.json"
@@ -81,6 +82,7 @@ class GalleryIndex:
         mixed: float16 [count, dim], memory-mapped, each image mixed with its neighbours; None where the
             index has no mixtures.
         by_id: int64 [count], positions by ascending id, for `positions_of`.
+        places: its map; None of an index built before there were maps.
     """
 
     info: IndexInfo
@@ -90,6 +92,7 @@ class GalleryIndex:
     exact: np.ndarray | None = None
     mixed: np.ndarray | None = None
     by_id: np.ndarray | None = None
+    places: Places | None = None
 
 
 def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
@@ -129,7 +132,7 @@ def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
     ids = faiss.vector_to_array(opened.id_map)
     exact = _open_rows(directory / VECTORS_FILE, info, np.float32) if info.kind == "ivf" else None
     mixed = _open_rows(directory / MIXED_FILE, info, np.float16) if info.mixed_neighbours else None
-    return GalleryIndex(info, ids, opened, base, exact, mixed, np.argsort(ids))
+    return GalleryIndex(info, ids, opened, base, exact, mixed, np.argsort(ids), read_places(directory))
 
 
 def check_index(directory: Path) -> None:

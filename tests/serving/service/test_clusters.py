@@ -1,7 +1,7 @@
 import numpy as np
 
 from tests.fixtures.vectors import unit
-from udml.serving.service import clusters
+from udml.search.mapping import groups as clusters
 
 
 def blobs(sizes, dim=8):

@@ -9,8 +9,8 @@ from pathlib import Path
 from fastapi import FastAPI, Response
 from starlette.middleware.cors import CORSMiddleware
 
-from udml import __version__
-from udml.serving.http import collection_routes, operation_routes, search_routes
+from udml import __version__, mapview
+from udml.serving.http import collection_routes, map_routes, operation_routes, search_routes
 from udml.serving.http.dependencies import VERSION_HEADER
 from udml.serving.http.keys import read_keys
 from udml.serving.http.security import Guard
@@ -21,7 +21,7 @@ from udml.serving.service.settings import Settings
 from udml.serving.service.switching import POLL_SECONDS, Opener, Versions
 from udml.serving.service.watching import NOTHING_YET, Watch, identity
 
-_SCRIPTS = ("page.js", "cards.js", "crop.js", "query.js", "service.js")
+_SCRIPTS = ("page.js", "cards.js", "crop.js", "query.js", "service.js", "browse-map.js")
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -71,10 +71,16 @@ def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (search_routes, collection_routes, operation_routes):
+    for module in (search_routes, collection_routes, map_routes, operation_routes):
         app.include_router(module.router)
     for path, (name, media_type) in _PAGE.items():
-        app.get(path, include_in_schema=False)(_page_file(name, media_type))
+        app.get(path, include_in_schema=False)(_page_file(_page_bytes(name), media_type))
+    app.get("/map.js", include_in_schema=False)(
+        _page_file(mapview.script().encode(), "text/javascript; charset=utf-8")
+    )
+    app.get("/map.css", include_in_schema=False)(
+        _page_file(mapview.style().encode(), "text/css; charset=utf-8")
+    )
     problems.install(app)
     if settings.allowed_origins:
         app.add_middleware(
@@ -88,9 +94,11 @@ def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard
     return guard
 
 
-def _page_file(name: str, media_type: str) -> Callable[[], object]:
-    content = (files("udml.serving.http") / "page" / name).read_bytes()
+def _page_bytes(name: str) -> bytes:
+    return (files("udml.serving.http") / "page" / name).read_bytes()
 
+
+def _page_file(content: bytes, media_type: str) -> Callable[[], object]:
     async def send() -> Response:
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 

@@ -98,6 +98,12 @@ class Items(Versioned):
     items: list[Item]
 
 
+class MapItems(Versioned):
+    """Images behind points of the map."""
+
+    items: list[Item]
+
+
 class ItemAnswer(Versioned):
     """One image of the collection."""
 

@@ -1,5 +1,6 @@
 // The search page: no library, nothing from anywhere but this service.
 
+import { showMap } from "./browse-map.js";
 import { card, chip, foldedCard, groupCard } from "./cards.js";
 import { Cropper } from "./crop.js";
 import { parameters, read, write } from "./query.js";
@@ -39,7 +40,7 @@ function clear() {
   running.abort();
   running = new AbortController();
   at("problem").textContent = "";
-  for (const id of ["more", "nothing", "back", "filter", "order"]) at(id).hidden = true;
+  for (const id of ["more", "nothing", "back", "filter", "order", "map"]) at(id).hidden = true;
   at("grid").classList.add("busy");
   return running.signal;
 }
@@ -207,6 +208,8 @@ async function browse() {
     at("nothing").hidden = clusters.length > 0;
     at("nothing").textContent = "The collection is empty.";
     say(heading);
+    const like = (id) => goFromCard({ view: "like", value: id, more: [], less: [], crop: null });
+    if (images) await showMap(at("map"), like, signal);
   } catch (error) {
     fail(error);
   }

@@ -40,21 +40,29 @@ const inView = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (!isIntersecting) continue;
     inView.unobserve(target);
-    call(target.dataset.address)
-      .then((response) => response.blob())
-      .then((blob) => {
-        target.onload = () => URL.revokeObjectURL(target.src);
-        target.src = URL.createObjectURL(blob);
-      })
-      .catch(() => {});
+    fetchInto(target);
   }
 }, { rootMargin: "200px" });
 
-export function show(image, id) {
+function fetchInto(target) {
+  const { address } = target.dataset;
+  call(address)
+    .then((response) => response.blob())
+    .then((blob) => {
+      if (target.dataset.address !== address) return; // it is to show another one by now
+      target.addEventListener("load", () => URL.revokeObjectURL(target.src), { once: true });
+      target.src = URL.createObjectURL(blob);
+    })
+    .catch(() => {});
+}
+
+// `atOnce` where the image is drawn from and never comes into view itself.
+export function show(image, id, atOnce = false) {
   const address = `v1/items/${id}/image?side_px=${IMAGE_PX}`;
   if (access.key) {
     image.dataset.address = address;
-    inView.observe(image);
+    if (atOnce) fetchInto(image);
+    else inView.observe(image);
     return;
   }
   let attempts = 0;

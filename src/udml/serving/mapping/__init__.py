@@ -1,0 +1,1 @@
+"""The map of what is in a collection now, as the page reads it."""

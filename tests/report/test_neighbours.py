@@ -4,8 +4,9 @@ import pytest
 
 from tests.fixtures.fakes import write_prepared
 from udml.data.catalog import open_store, read_catalog
-from udml.report import neighbours as report_neighbours
-from udml.report.neighbours import Strip, Verdict, map_section, queries_section, verdict
+from udml.report import map as report_map
+from udml.report.map import map_section
+from udml.report.neighbours import Strip, Verdict, queries_section, verdict
 
 LABELS = ["cat", "cat", "dog", "cat", None, None]
 GROUPS = [1000, 1001, 1002, 1000, 1004, 1005]
@@ -66,11 +67,14 @@ def test_without_labels_nothing_is_said_of_misses(prepared):
 
 def test_the_map_is_capped_and_says_so(prepared, monkeypatch):
     catalog, store, out = prepared
-    monkeypatch.setattr(report_neighbours, "MAP_IMAGES", 4)
+    monkeypatch.setattr(report_map, "MAP_IMAGES", 4)
     embeddings = np.eye(6, dtype=np.float32)
-    section = map_section(np.arange(6), embeddings, store, out, seed=0)
+    section = map_section(np.arange(6), embeddings, catalog, store, out, seed=0)
     assert "A random 4 of 6 test images" in section.body_html
     assert (out / "map.webp").stat().st_size > 0
-    monkeypatch.setattr(report_neighbours, "MAP_IMAGES", 6)
-    assert "All 6 of 6 test images" in map_section(np.arange(6), embeddings, store, out, seed=0).body_html
+    monkeypatch.setattr(report_map, "MAP_IMAGES", 6)
+    assert (
+        "All 6 of 6 test images"
+        in map_section(np.arange(6), embeddings, catalog, store, out, seed=0).body_html
+    )
     assert len(catalog) == 6

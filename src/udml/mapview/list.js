@@ -4,7 +4,7 @@ const AT_ONCE = 60;
 const make = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
 export class ImageList {
-  // `source`: describe(indices), picture(index, image), open(index); `onFocus(index)` marks it on the map.
+  // `source`: describe(indices), picture(index), open(index), verb; `onFocus(index)` marks it on the map.
   constructor(root, source, onFocus) {
     Object.assign(this, { source, onFocus, indices: [], shown: 0, turn: 0 });
     this.heading = make("h3", "map-list-heading");
@@ -45,9 +45,7 @@ export class ImageList {
     const row = document.createElement("li");
     const button = Object.assign(make("button", "map-item"), { type: "button", tabIndex: -1 });
     button.setAttribute("aria-label", `${this.source.verb} ${label ? `${label}, ` : ""}${name}`);
-    const image = Object.assign(new Image(), { alt: "", draggable: false });
-    this.source.picture(index, image);
-    button.append(image, make("span", "map-item-name", name.split("/").at(-1)));
+    button.append(this.source.picture(index), make("span", "map-item-name", name.split("/").at(-1)));
     if (label) button.append(make("span", "map-item-label", label));
     button.onclick = () => this.source.open(index);
     button.onfocus = () => this.onFocus(index);

@@ -13,14 +13,14 @@ const SETTLE_MS = 180; // pictures come when the map has stood still for so long
 const MARKUP = `
 <div class="map-bar">
   <label class="map-choose">Show <select></select></label>
-  <button type="button" data-do="view">List what is in view</button>
+  <button type="button" data-do="view">List what I see</button>
   <button type="button" data-do="lasso" aria-pressed="false">Lasso</button>
   <span class="map-zoom"><button type="button" data-do="out" aria-label="Zoom out">&minus;</button><button
     type="button" data-do="fit" aria-label="Whole map">Whole</button><button type="button" data-do="in"
     aria-label="Zoom in">+</button></span>
 </div>
 <div class="map-stage" tabindex="0" role="application"><canvas></canvas><canvas></canvas>
-  <div class="map-card" hidden><img alt=""><span class="map-card-name"></span><span class="map-card-label"></span></div>
+  <div class="map-card" hidden><i></i><span class="map-card-name"></span><span class="map-card-label"></span></div>
 </div>
 <p class="map-hint">Drag to move, wheel or pinch to zoom, Shift and drag to list what you circle.
   <span class="map-keys">By keyboard: arrows move, + and &minus; zoom, 0 shows all, Enter lists what is in view, Escape clears.</span></p>
@@ -31,7 +31,7 @@ const counted = (n) => `${n.toLocaleString()} ${n === 1 ? "image" : "images"}`;
 // A map of images.
 //   points: count, x, y (-1..1) and group of each, the most typical of a group first
 //   sets: [{ name, indices }] to choose from, besides the groups; groups: how many there are
-//   source: describe(indices) -> [{ name, label }], picture(index, image, atOnce) -> fills it,
+//   source: describe(indices) -> [{ name, label }], picture(index, atOnce) -> an <img> or <canvas> of it,
 //           open(index) -> what a click does, verb -> what that is called
 export class ImageMap {
   constructor(root, points, groups, source, sets = []) {
@@ -86,6 +86,7 @@ export class ImageMap {
     this.members = indices.length ? new Uint8Array(this.points.count) : null;
     for (const i of indices) this.members[i] = 1;
     this.focused = -1;
+    this.card.hidden = true;
     this.chosen.hidden = indices.length === 0;
     this.say(told);
     this.draw();
@@ -136,6 +137,11 @@ export class ImageMap {
 
   // --- pointing ---------------------------------------------------------------------------------
 
+  nearestTo(index, count) {
+    const { x, y } = this.points;
+    return this.places.sorted([...x.keys()], x[index], y[index]).slice(0, count);
+  }
+
   find(x, y, reach = HIT_PX) {
     const [px, py] = this.view.toPlane(x, y);
     const picture = (this.shown ?? []).find(([, left, top]) => x >= left && y >= top && x < left + PICTURE_PX && y < top + PICTURE_PX);
@@ -162,20 +168,19 @@ export class ImageMap {
     this.draw();
     this.card.hidden = true;
     if (index < 0) return;
-    const image = this.card.firstElementChild;
-    image.removeAttribute("src");
     const [known] = await this.source.describe([index]);
     if (this.focused !== index || !known) return;
     this.card.children[1].textContent = known.name.split("/").at(-1);
     this.card.children[2].textContent = known.label ?? "";
+    this.card.replaceChild(this.source.picture(index, true), this.card.firstElementChild);
     this.card.hidden = false;
-    this.source.picture(index, image, true);
     this.placeCard(index);
   }
 
   placeCard(index) {
     const [x, y] = this.view.toScreen(this.points.x[index], this.points.y[index]);
     const [wide, high] = [this.card.offsetWidth, this.card.offsetHeight];
+    if (x < 0 || y < 0 || x > this.view.width || y > this.view.height) this.card.hidden = true;
     const left = x + 18 + wide > this.view.width ? x - 18 - wide : x + 18;
     const top = Math.min(Math.max(8, y - high / 2), this.view.height - high - 8);
     Object.assign(this.card.style, { left: `${Math.max(8, left)}px`, top: `${Math.max(8, top)}px` });
@@ -275,10 +280,11 @@ export class ImageMap {
 
   drawPicture(index, left, top) {
     const image = this.pictures.get(index);
-    if (!image?.complete || !image.naturalWidth) return;
+    const [wide, high] = [image?.naturalWidth ?? image?.width, image?.naturalHeight ?? image?.height];
+    if (!wide || !high) return; // it is on its way, or can't be had
     const { over } = this;
-    const side = Math.min(image.naturalWidth, image.naturalHeight);
-    const from = [(image.naturalWidth - side) / 2, (image.naturalHeight - side) / 2];
+    const side = Math.min(wide, high);
+    const from = [(wide - side) / 2, (high - side) / 2];
     over.save();
     over.beginPath();
     over.roundRect(left, top, PICTURE_PX, PICTURE_PX, 9);
@@ -324,10 +330,10 @@ export class ImageMap {
   fetchPictures() {
     for (const [index] of this.shown ?? []) {
       if (this.pictures.has(index)) continue;
-      const image = new Image();
+      const image = this.source.picture(index, true);
+      if (image.complete ?? true) this.draw();
       image.addEventListener("load", () => this.draw());
       this.pictures.set(index, image);
-      this.source.picture(index, image, true);
       if (this.pictures.size > KEPT_PICTURES) this.pictures.delete(this.pictures.keys().next().value);
     }
   }

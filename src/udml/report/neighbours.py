@@ -6,21 +6,11 @@ from enum import StrEnum
 from html import escape
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from udml.data.catalog import ImageStore
-from udml.report.page import Section, counted, picture
-from udml.report.pictures import (
-    THUMBNAIL_PX,
-    draw_map,
-    project,
-    save_thumbnail,
-    save_webp,
-    snap_to_grid,
-)
-
-MAP_IMAGES = 1500  # t-SNE of more takes long, and thumbnails become too small to see
+from udml.report.page import Section, picture
+from udml.report.pictures import THUMBNAIL_PX, save_thumbnail
 
 
 class Verdict(StrEnum):
@@ -182,36 +172,3 @@ def queries_section(
             " Where search by neighbourhoods changes the order, that by similarity alone stands below it."
         )
     return Section("queries", "Queries", "Queries and their neighbours", intro, body)
-
-
-def map_section(rows: np.ndarray, embeddings: np.ndarray, store: ImageStore, out: Path, seed: int) -> Section:
-    """The test images laid out so that what the embedding finds alike lies together.
-
-    Args:
-        rows: int [n] catalogue rows; at most 1,500 of them, drawn at random, are shown.
-        embeddings: float32 [n, d] of the same images.
-        store: pixels of all catalogue rows.
-        out: the report's directory; the picture is its `map.webp`.
-        seed: of the draw and of t-SNE.
-    """
-    count = len(rows)
-    if count > MAP_IMAGES:
-        chosen = np.sort(np.random.default_rng(seed).choice(count, MAP_IMAGES, replace=False))
-        rows, embeddings = rows[chosen], embeddings[chosen]
-    cells, shape = snap_to_grid(project(embeddings, seed))
-    drawn = draw_map(store, rows.tolist(), cells, shape)
-    save_webp(drawn, out / "map.webp")
-    some = "All" if len(rows) == count else "A random"
-    alt = f"{len(rows):,} test images on a grid; similar ones lie together"
-    intro = (
-        "Images that the embedding finds alike lie close together; groups with clear borders are good. Only "
-        "nearness means something: directions and distances across gaps do not."
-    )
-    image = picture("map.webp", alt, drawn.size)
-    link = f'<a href="map.webp" aria-label="Open the map at full size">{image}</a>'
-    caption = (
-        f"{some} {len(rows):,} of {counted(count, 'test image')} (t-SNE, moved to a grid). "
-        "Select the map to see it large."
-    )
-    body = f'<figure class="map">{link}<figcaption>{escape(caption)}</figcaption></figure>'
-    return Section("map", "Map", "A map of the test images", intro, body)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from udml import mapview
+
 _STYLE = Path(__file__).with_name("report.css")
 
 
@@ -37,6 +39,7 @@ def page(title: str, header_html: str, sections: Sequence[Section], footer_html:
     """A whole document: the stylesheet is inside, so that the file can be mailed or printed alone."""
     links = "".join(f'<li><a href="#{one.anchor}">{escape(one.short)}</a></li>' for one in sections)
     body = "\n".join(one.html() for one in sections)
+    map_style = mapview.style() if 'class="map-view"' in body else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -44,7 +47,7 @@ def page(title: str, header_html: str, sections: Sequence[Section], footer_html:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>
-{_STYLE.read_text(encoding="utf-8")}</style>
+{_STYLE.read_text(encoding="utf-8")}{map_style}</style>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the report</a>

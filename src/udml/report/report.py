@@ -1,6 +1,7 @@
 """A page that shows what was learned: numbers, curves, neighbours, clusters, a map, the data.
 
-Static HTML with its pictures beside it; it opens from a file manager, without network or scripts.
+Static HTML with its pictures beside it; it opens from a file manager, without network. Only the map has
+a script, inside the page; without scripts it is a picture.
 """
 
 from html import escape
@@ -23,7 +24,8 @@ from udml.learning.views.strong import strong_view
 from udml.model_card import ModelCard
 from udml.report.data import data_section, making_section, read_quarantine
 from udml.report.judged import judged_section
-from udml.report.neighbours import Strip, map_section, queries_section
+from udml.report.map import map_section
+from udml.report.neighbours import Strip, queries_section
 from udml.report.page import Section, page
 from udml.report.results import change_sentence, headline_html
 from udml.report.scores import label_free_section, main_measure, main_protocol, scores_section
@@ -109,7 +111,9 @@ def _sections(
         sizes_section(rounds),
         _queries(out, evaluation, catalog, store, params),
         clusters_section(clusters, catalog, store, out),
-        map_section(evaluation.rows, evaluation.trained.embeddings, store, out, params.evaluate.seed),
+        map_section(
+            evaluation.rows, evaluation.trained.embeddings, catalog, store, out, params.evaluate.seed
+        ),
         data_section(catalog, read_quarantine(prepared), store, out),
     ]
 

@@ -17,6 +17,7 @@ _MOMENTUM = 0.5, 0.8
 _LONGEST_STEP = 5.0
 _SHOWN_FROM = 5_000  # points; fewer are a matter of moments
 _START_SPREAD = 1e-2
+_ROOM = 0.003  # of an image among equal ones
 _SEED = 0
 
 
@@ -86,4 +87,16 @@ def _framed(points: np.ndarray) -> np.ndarray:
     points *= np.where((points**3).sum(axis=0) < 0, -1, 1)
     middle = (points.max(axis=0) + points.min(axis=0)) / 2
     points = points - middle
-    return (points / max(np.abs(points).max(), 1e-12)).astype(np.float32)
+    return _apart(points / max(np.abs(points).max(), 1e-12)).astype(np.float32)
+
+
+def _apart(points: np.ndarray) -> np.ndarray:
+    """Points in one place, as of equal images with the same neighbours, become a small disc around it."""
+    _, place, sizes = np.unique(np.round(points, 4), axis=0, return_inverse=True, return_counts=True)
+    place = place.ravel()
+    order = np.argsort(place, kind="stable")
+    rank = np.empty(len(points))
+    rank[order] = np.arange(len(points)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    reach, angle = _ROOM * np.sqrt(rank), rank * np.pi * (3 - np.sqrt(5))
+    spread = points + np.stack([reach * np.cos(angle), reach * np.sin(angle)], axis=1)
+    return spread / max(np.abs(spread).max(), 1.0)

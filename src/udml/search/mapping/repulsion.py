@@ -1,8 +1,8 @@
 """How points of a layout push each other apart: all pairs, by interpolation on a grid and FFT.
 
 The kernel of t-SNE, 1 / (1 + d^2), is smooth: charges of the points are spread over three nodes a box and
-direction, convolved with the kernel there, and read back the same way (Linderman et al., Nat. Methods 2019). Time is
-n + m log m, m the nodes of the grid. Few points are summed pair by pair.
+direction, convolved with the kernel there, and read back the same way (Linderman et al., Nat. Methods 2019).
+Time is n + m log m, m the nodes of the grid. Few points are summed pair by pair.
 """
 
 from functools import lru_cache
@@ -12,7 +12,7 @@ import numpy as np
 _PAIRWISE_BELOW = 400  # points; a grid costs more than their pairs
 _NODES = 3  # a box and direction: quadratic interpolation
 _BOX = 1.0  # side at most, in units of the kernel's width
-_FEWEST_BOXES, _MOST_BOXES = 12, 96
+_FEWEST_BOXES, _MOST_BOXES = 12, 128
 _BOXES_STEP = 8  # grids grow in steps, so that a kernel serves many rounds
 
 

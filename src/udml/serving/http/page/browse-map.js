@@ -40,7 +40,12 @@ export async function showMap(root, open, signal) {
     }
     return indices.map((i) => known.get(i) && { name: known.get(i).source, label: known.get(i).label });
   };
-  const source = { describe, verb: "Search with", open: (i) => open(id(i)), picture: (i, image, atOnce) => show(image, id(i), atOnce) };
+  const picture = (i, atOnce) => {
+    const image = Object.assign(new Image(), { alt: "", draggable: false });
+    show(image, id(i), atOnce);
+    return image;
+  };
+  const source = { describe, picture, verb: "Search with", open: (i) => open(id(i)) };
   const map = new ImageMap(root, points, head.groups, source);
   if (head.placed < head.images) map.say(`${head.placed.toLocaleString()} of ${head.images.toLocaleString()} images are on the map`);
   return map;

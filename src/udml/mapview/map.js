@@ -69,6 +69,7 @@ export class ImageMap {
     const byGroup = Array.from({ length: groups }, () => []);
     for (let i = 0; i < this.points.count; i++) byGroup[this.points.group[i]].push(i);
     this.sets = [...sets, ...byGroup.map((indices, at) => ({ name: `Group ${at + 1}`, indices, group: true }))];
+    this.typical = byGroup.flatMap((indices) => indices.slice(0, 8)); // the first of a group are
     select.append(new Option(`all ${counted(this.points.count)}`, ""));
     this.sets.forEach((set, at) => select.append(new Option(`${set.name} (${set.indices.length.toLocaleString()})`, at)));
     this.select = select;
@@ -236,10 +237,12 @@ export class ImageMap {
     const scale = view.scale * dense;
     const [dx, dy] = [(view.width / 2) * dense - view.x * scale, (view.height / 2) * dense - view.y * scale];
     raster.clear();
+    raster.use(radius);
+    const { x, y, group, count } = points;
     for (const turn of members ? [0, 1] : [null]) {
-      for (let i = points.count - 1; i >= 0; i--) {
+      for (let i = count - 1; i >= 0; i--) {
         if (turn !== null && members[i] !== turn) continue;
-        raster.disc(points.x[i] * scale + dx, points.y[i] * scale + dy, radius, turn === 0 ? faint : colours[points.group[i]]);
+        raster.disc(x[i] * scale + dx, y[i] * scale + dy, turn === 0 ? faint : colours[group[i]]);
       }
     }
     this.radius = radius / dense;
@@ -301,12 +304,15 @@ export class ImageMap {
   // Points in view that get a picture, with its corner: spread over the view, those shown before first.
   spread() {
     const { view, points, members } = this;
-    const seen = this.places.inside(view.toPlane(0, 0), view.toPlane(view.width, view.height));
-    const gap = seen.length > 400 ? 2.1 * PICTURE_PX : PICTURE_PX + 8;
+    const [from, to] = [view.toPlane(0, 0), view.toPlane(view.width, view.height)];
+    const some = points.count / view.zoom ** 2 > 2000; // then the typical ones do
+    const seen = some
+      ? this.typical.filter((i) => points.x[i] >= from[0] && points.x[i] <= to[0] && points.y[i] >= from[1] && points.y[i] <= to[1])
+      : this.places.inside(from, to).sort((a, b) => a - b);
+    const gap = some || seen.length > 400 ? 2.1 * PICTURE_PX : PICTURE_PX + 8;
     const before = new Set((this.shown ?? []).map(([index]) => index));
     const found = [];
-    const wanted = seen.length > 4000 ? this.typical(seen) : seen.sort((a, b) => a - b);
-    for (const i of [...wanted.filter((i) => before.has(i)), ...wanted.filter((i) => !before.has(i))]) {
+    for (const i of [...seen.filter((i) => before.has(i)), ...seen.filter((i) => !before.has(i))]) {
       if (found.length >= Math.min(MOST_PICTURES, (view.width * view.height) / 9000)) break;
       if (members && !members[i]) continue;
       const [x, y] = view.toScreen(points.x[i], points.y[i]);
@@ -315,16 +321,6 @@ export class ImageMap {
       found.push([i, left, top]);
     }
     return found;
-  }
-
-  // The first of each group: its most typical ones.
-  typical(seen) {
-    const taken = new Map();
-    return seen.sort((a, b) => a - b).filter((i) => {
-      const group = this.points.group[i];
-      taken.set(group, (taken.get(group) ?? 0) + 1);
-      return taken.get(group) <= 8;
-    });
   }
 
   fetchPictures() {

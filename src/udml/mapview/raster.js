@@ -27,6 +27,7 @@ export class Raster {
 
   resize(width, height) {
     Object.assign(this.canvas, { width, height });
+    Object.assign(this, { width, height });
     this.image = this.context.createImageData(width, height);
     this.pixels = new Uint32Array(this.image.data.buffer);
   }
@@ -36,26 +37,32 @@ export class Raster {
     this.drawn = 0;
   }
 
-  stampsOf(radius) {
+  // Of a radius to quarter pixels.
+  use(radius) {
     const key = Math.round(radius * 4);
     if (!this.made.has(key)) this.made.set(key, stamps(key / 4));
-    return this.made.get(key);
+    this.stamps = this.made.get(key);
+    this.radius = radius;
   }
 
   // A disc of a colour (0xAABBGGRR, opaque) on what is there; partly covered pixels are mixed.
-  disc(x, y, radius, colour) {
-    const { width, height } = this.canvas;
-    const reach = radius + 2;
+  disc(x, y, colour) {
+    const { width, height, pixels } = this;
+    const reach = this.radius + 2;
     if (x < -reach || y < -reach || x > width + reach || y > height + reach) return;
-    const [left, top] = [Math.floor(x), Math.floor(y)];
-    const stamp = this.stampsOf(radius)[Math.floor((y - top) * PARTS) * PARTS + Math.floor((x - left) * PARTS)];
-    const { pixels } = this;
+    const left = Math.floor(x);
+    const top = Math.floor(y);
+    const stamp = this.stamps[Math.floor((y - top) * PARTS) * PARTS + Math.floor((x - left) * PARTS)];
     this.drawn++;
-    for (let k = 0; k < stamp.length; k += 3) {
-      const [px, py, cover] = [left + stamp[k], top + stamp[k + 1], stamp[k + 2]];
+    for (let k = 0; k < stamp.length; k += 3) { // no arrays here: this runs a million times a frame
+      const px = left + stamp[k];
+      const py = top + stamp[k + 1];
+      const cover = stamp[k + 2];
       if (px < 0 || py < 0 || px >= width || py >= height) continue;
       const at = py * width + px;
-      pixels[at] = cover === 256 ? colour : mixed(pixels[at], colour, cover);
+      const under = pixels[at];
+      if (cover === 256) pixels[at] = colour;
+      else if (under !== colour) pixels[at] = mixed(under, colour, cover);
     }
   }
 
@@ -67,9 +74,10 @@ export class Raster {
 function mixed(under, over, cover) {
   if (under >>> 24 === 0) return ((over & 0xffffff) | ((cover - 1) << 24)) >>> 0;
   const rest = 256 - cover;
-  const channel = (shift) => ((((over >>> shift) & 255) * cover + ((under >>> shift) & 255) * rest) >> 8) << shift;
   const alpha = Math.min(255, (under >>> 24) + cover);
-  return (channel(0) | channel(8) | channel(16) | (alpha << 24)) >>> 0;
+  const outer = (((over & 0xff00ff) * cover + (under & 0xff00ff) * rest) >>> 8) & 0xff00ff; // red and blue at once
+  const inner = (((over & 0xff00) * cover + (under & 0xff00) * rest) >>> 8) & 0xff00;
+  return (outer | inner | (alpha << 24)) >>> 0;
 }
 
 export const packed = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;

@@ -9,10 +9,8 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -29,6 +27,7 @@ from udml.errors import UdmlError
 from udml.files import exclusive, fingerprint, replace_directory, scratch_beside, sync
 from udml.parquet import write_table
 from udml.pixels import Reason
+from udml.processes import own_directory
 from udml.progress import progress
 from udml.text import printable
 from udml.walking.rules import WalkRules
@@ -75,7 +74,7 @@ def import_data(
     try:
         with (
             exclusive(scratch, lambda: print("waiting for another import to end", flush=True)),
-            _own_scratch(scratch) as own,
+            own_directory(scratch, "import-") as own,
         ):
             source = write_places(own / PLACES) if path is None else _read(path, layout, data_root, rules)
             summary = _import(source, own / "data", scratch)
@@ -92,15 +91,6 @@ def import_data(
         return replace(summary, remarks=[*summary.remarks, f"{data_root} {BEHIND_A_LINK}"])
     track(data_root)
     return summary
-
-
-@contextmanager
-def _own_scratch(scratch: Path) -> Iterator[Path]:
-    """A folder of this import's own; the caller has seen to it that there is no other import."""
-    for unfinished in scratch.glob("import-*"):  # of an import that was killed
-        shutil.rmtree(unfinished, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="import-") as name:
-        yield Path(name)
 
 
 def _read(path: Path, layout: str | None, data_root: Path, rules: WalkRules) -> Layout:

@@ -76,6 +76,7 @@ ATTACKS = {
 }
 
 
+_FORMATS = ("JPEG 2000", "progressive JPEG", "JPEG", "PNG", "TIFF", "BMP", "PPM", "PGM", "WebP", "GIF")
 _ASKING = 8  # sockets that send hostile files
 
 
@@ -84,7 +85,8 @@ def hostile_files() -> dict[str, Attack]:
     by_format: dict[str, list[bytes]] = {}
     for name, data in hostile.attack_files().items():
         head = _POST + b"Content-Length: %d\r\n\r\n" % len(data)
-        by_format.setdefault(re.split(r"[, ]", name)[0], []).append(head + data)
+        kind = next(kind for kind in _FORMATS if kind in name)
+        by_format.setdefault(kind, []).append(head + data)
     return {
         f"{len(asks)} hostile files of {kind}": Attack(_ASKING, b"", asks=tuple(asks))
         for kind, asks in by_format.items()

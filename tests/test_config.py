@@ -147,7 +147,8 @@ def test_dvc_yaml_names_only_what_exists() -> None:
     "text",
     [
         "[" * 5_000, "- " * 3_000, "a: 2001-99-99", "a: 2001-01-01T25:00:00Z", "a: !!int x", "a: !!float x",
-        "a: !!timestamp x", "a: !!bool x", "a: -0x_", "a: " + "9" * 5_000, "a: !!python/object:x {}", "\x00", "? ",
+        "a: !!timestamp x", "a: !!bool x", "a: -0x_", "a: " + "9" * 5_000, "a: !!python/object:x {}",
+        "\x00", "? ",
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills import kill_again_and_again
+from tests.fixtures.kills import kill_again_and_again
 from tests.pipeline import commit, make_workspace, run, write_pictures
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.kills import kill_again_and_again
+from tests.fixtures.kills import kill_again_and_again
 from tests.serving.live import files, make_version
 from udml import Searcher, UdmlError
 from udml.data.identity import image_id

@@ -31,7 +31,7 @@ def main() -> None:
     corpus = _WORK / options.target
     corpus.mkdir(parents=True, exist_ok=True)
     try:
-        import atheris  # type: ignore[import-not-found,unused-ignore]
+        import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ModuleNotFoundError:
         from benchmarks.fuzzing.targets import targets
 

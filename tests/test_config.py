@@ -141,3 +141,19 @@ def test_dvc_yaml_names_only_what_exists() -> None:
         for kind in ("outs", "metrics", "plots"):
             outputs |= {next(iter(out)) if isinstance(out, dict) else out for out in stage.get(kind, [])}
     assert list(stages) == ["prepare", "validate", "train", "export", "index", "evaluate"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5_000, "- " * 3_000, "a: 2001-99-99", "a: 2001-01-01T25:00:00Z", "a: !!int x", "a: !!float x",
+        "a: !!timestamp x", "a: !!bool x", "a: -0x_", "a: " + "9" * 5_000, "a: !!python/object:x {}",
+        "\x00", "? ",
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_what_yaml_itself_stumbles_over_is_one_sentence(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UdmlError, match=r"params\.yaml"):
+        load_params(path)

@@ -1,6 +1,7 @@
 import errno
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from udml.files import (
     scratch_directory,
     write_json,
 )
+from udml.processes import own_directory
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -91,6 +93,43 @@ def test_scratch_of_other_work_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     assert first.exists()
     scratch_directory("train", "ccc")
     assert not first.exists()
+
+
+USES = """
+import sys, time
+from pathlib import Path
+from udml.files import scratch_directory
+from udml.processes import own_directory
+if sys.argv[1] == "scratch":
+    directory = scratch_directory("train", "theirs")
+else:
+    directory = (context := own_directory(Path("."), ".own-")).__enter__()
+(directory / "work").write_text("x")
+print(directory, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("kind", ["scratch", "own"])
+def test_a_directory_is_left_alone_while_another_process_uses_it_and_removed_when_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", USES, kind], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        theirs = Path(other.stdout.readline().strip())
+        for running in (True, False):
+            if not running:
+                other.kill()
+                other.wait()
+            if kind == "scratch":
+                scratch_directory("train", f"ours-{running}")
+            else:
+                with own_directory(Path(), ".own-") as ours:
+                    assert ours != theirs
+            assert (theirs / "work").exists() == running
+    assert len(list(tmp_path.glob(".own-*"))) == 0
+    assert len(list(tmp_path.glob(".scratch/*"))) == (kind == "scratch")
 
 
 def test_replacing_a_directory_moves_all_of_it(tmp_path: Path) -> None:

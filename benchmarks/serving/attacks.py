@@ -4,12 +4,15 @@
     python -m benchmarks.serving.attacks --port 8000 --photo query.jpg
 
 An attack comes from 127.0.0.2, in a process of its own; the searches, 20 a second, from 127.0.0.1. Linux
-only: elsewhere loopback has one address.
+only: elsewhere loopback has one address. Besides sockets that misbehave, all files of `hostile` are sent,
+a row for each format. How busy the machine is for other reasons is printed in front of the table.
 """
 
 import argparse
 import asyncio
+import itertools
 import multiprocessing as mp
+import os
 import re
 import time
 from contextlib import suppress
@@ -20,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.serving import hostile
 from benchmarks.serving.client import Reply, at_a_rate, connection
+from udml.machine import usable_cores
 
 _ATTACKER = "127.0.0.2"
 _PER_SECOND = 20.0
@@ -43,6 +48,7 @@ class Attack:
         piece: what it says again and again.
         pause_seconds: between pieces.
         reads: what it is answered.
+        asks: whole requests, sent instead, one after the other, each when the one before is answered.
     """
 
     sockets: int
@@ -50,6 +56,7 @@ class Attack:
     piece: bytes = b""
     pause_seconds: float = 0.0
     reads: bool = True
+    asks: tuple[bytes, ...] = ()
 
 
 ATTACKS = {
@@ -67,6 +74,23 @@ ATTACKS = {
     "200 bodies, a byte a second": Attack(200, _POST + b"Content-Length: 20971519\r\n\r\n", b"x", 1.0),
     "8 bodies of 20 MiB all the time": Attack(8, _POST + b"Content-Length: 20971519\r\n\r\n", b"x" * 65_536),
 }
+
+
+_FORMATS = ("JPEG 2000", "progressive JPEG", "JPEG", "PNG", "TIFF", "BMP", "PPM", "PGM", "WebP", "GIF")
+_ASKING = 8  # sockets that send hostile files
+
+
+def hostile_files() -> dict[str, Attack]:
+    """An attack for each format: all the files of `hostile` that are of it, again and again."""
+    by_format: dict[str, list[bytes]] = {}
+    for name, data in hostile.attack_files().items():
+        head = _POST + b"Content-Length: %d\r\n\r\n" % len(data)
+        kind = next(kind for kind in _FORMATS if kind in name)
+        by_format.setdefault(kind, []).append(head + data)
+    return {
+        f"{len(asks)} hostile files of {kind}": Attack(_ASKING, b"", asks=tuple(asks))
+        for kind, asks in by_format.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -99,10 +123,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of each attack, and before and after it")
     parser.add_argument("--only", default="", help="attacks whose names hold this")
     options = parser.parse_args()
+    print(f"{usable_cores()} cores, load before it {os.getloadavg()[0]:.1f}, {options.seconds:.0f} s each\n")
     print("| attack | attacker sent, MiB | connections | p99, ms: before, during, after | unanswered | "
           "healthz at most, ms | readyz not 200 | memory, MiB |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|")
-    for name, attack in ATTACKS.items():
+    for name, attack in (ATTACKS | hostile_files()).items():
         if options.only in name:
             row = asyncio.run(run(attack, options.port, options.photo.read_bytes(), options.seconds))
             times = ", ".join(f"{ms:.0f}" for ms in row.p99_ms)
@@ -172,14 +197,24 @@ def _attack(attack: Attack, port: int, seconds: float, sent: "Synchronized[Any]"
 
 async def _one_socket(attack: Attack, port: int, sent: "Synchronized[Any]", opened: Any) -> None:
     while True:
-        with suppress(OSError):
+        with suppress(OSError, EOFError):
             streams = await asyncio.open_connection("127.0.0.1", port, local_addr=(_ATTACKER, 0))
             opened.value += 1
             try:
-                await _talk(attack, streams, sent)
+                await (_ask if attack.asks else _talk)(attack, streams, sent)
             finally:
                 streams[1].transport.abort()
         await asyncio.sleep(0.05)
+
+
+async def _ask(attack: Attack, streams: Streams, sent: "Synchronized[Any]") -> None:
+    reader, writer = streams
+    first = sent.value % len(attack.asks)  # not all sockets the same
+    for request in itertools.cycle(attack.asks[first:] + attack.asks[:first]):
+        writer.write(request)
+        sent.value += len(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
 
 
 async def _talk(attack: Attack, streams: Streams, sent: "Synchronized[Any]") -> None:

@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from udml.processes import lock_directory, remove_unused
+
 SCRATCH = Path(".scratch")
 # What a rename says of a disk's own root, of two disks, and of a parent that isn't ours to change.
 _ANOTHER_DISK = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM)
 _FULL_BELOW_BYTES = 1 << 16
+_in_use: dict[Path, int] = {}  # scratch directories of this process, with what locks them
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # raised by writing, which knows no names
 
 
@@ -188,13 +191,21 @@ def scratch_directory(stage: str, key: str) -> Path:
     """A directory for a stage's unfinished work, kept when the stage is killed.
 
     DVC deletes a stage's outputs before running it, so work to be resumed lives outside them. `key`
-    is a fingerprint of everything the work depends on: leftovers under another key are removed.
+    is a fingerprint of everything the work depends on: leftovers under another key that no process uses
+    are removed. Processes that train together share one.
     """
     keep = SCRATCH / f"{stage}-{key}"
+    for path in [path for path in _in_use if path.parent == SCRATCH.absolute()]:
+        if path.name.startswith(f"{stage}-"):
+            os.close(_in_use.pop(path))
     for old in SCRATCH.glob(f"{stage}-*"):
         if old != keep:
-            shutil.rmtree(old, ignore_errors=True)
-    keep.mkdir(parents=True, exist_ok=True)
+            remove_unused(old)
+    lock = None
+    while lock is None:  # once more where another was just removing it
+        keep.mkdir(parents=True, exist_ok=True)
+        lock = lock_directory(keep, fcntl.LOCK_SH)
+    _in_use[keep.absolute()] = lock
     return keep
 
 

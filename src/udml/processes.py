@@ -1,11 +1,16 @@
-"""Commands that are seen as they run and never outlive who started them; what forks can't share."""
+"""Commands that never outlive who started them, directories of one process alone, what forks can't share."""
 
 import ctypes
+import fcntl
+import glob
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -91,6 +96,51 @@ def _wait_for_all(process: "subprocess.Popen[str]") -> None:
     for _ in process.stdout:
         pass
     process.wait()
+
+
+@contextmanager
+def own_directory(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new directory in `parent`, removed at the end; what killed processes left under such names goes now.
+
+    It is locked while it is used. The lock goes with its process, in whichever container that is.
+    """
+    for leftover in parent.glob(f"{glob.escape(prefix)}*"):
+        remove_unused(leftover)
+    lock = None
+    while lock is None:  # another may just have taken it for a leftover
+        own = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        lock = lock_directory(own, fcntl.LOCK_EX)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        os.close(lock)
+
+
+def remove_unused(directory: Path) -> None:
+    """Remove a directory, unless a process has locked it, or it is another's."""
+    with suppress(OSError):
+        lock = lock_directory(directory, fcntl.LOCK_EX)
+        if lock is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.close(lock)
+
+
+def lock_directory(directory: Path, kind: int) -> int | None:
+    """A descriptor that locks a directory until it is closed; None where another has it, or it is gone.
+
+    Args:
+        directory: to lock.
+        kind: `fcntl.LOCK_EX` for one process alone, `fcntl.LOCK_SH` for several.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        with suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(directory)):
+                return descriptor
+        os.close(descriptor)
+    return None
 
 
 class PerProcess(Generic[T]):

@@ -3,10 +3,13 @@
 import asyncio
 import itertools
 import json
+import re
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.serving import trials
+from benchmarks.serving import hostile, trials
 from benchmarks.serving.client import Connection, connection, serving
 
 from tests.serving.live import make_version, png
@@ -94,3 +97,40 @@ async def _terminate_under_load(served, held):
     held.unlink()
     await asyncio.to_thread(served.process.wait)
     return await asyncio.gather(*asked)
+
+
+HOSTILE = [hostile.blank_jpeg(7000, 99), hostile.blank_jpeg(7000, 30, 0xC0), hostile.png(7000, 16, 0)]
+
+
+@pytest.mark.parametrize("options", [(), trials.PATIENT], ids=["usual", "a deadline of a minute"])
+def test_sigterm_ends_it_while_hostile_files_are_decoded(registry, options):
+    """Callers are waited for for seconds, then what they asked for is stopped; it would take minutes."""
+    with serving(registry, *options) as served:
+        asyncio.run(_terminate_under_attack(served))
+        assert served.process.returncode == 0
+
+
+async def _terminate_under_attack(served):
+    sent = [("POST", "/v1/search", HOSTILE[number % len(HOSTILE)]) for number in range(24)]
+    asked = [asyncio.create_task(Connection(served.port).ask(0, request)) for request in sent]
+    async with connection(served.port) as one:
+        told = b""
+        while (waiting := re.search(rb"\nudml_waiting_images (\d+)", told)) is None or int(waiting[1]) < 6:
+            await asyncio.sleep(0.05)
+            told = (await one.ask(0, ("GET", "/metrics", b""))).body
+    decoding = _children(served.process.pid)
+    assert decoding
+    served.process.terminate()
+    await asyncio.to_thread(served.process.wait, 50)  # under 15 s where nothing else runs
+    await asyncio.gather(*asked)  # answered, or cut off: what is cancelled after 10 s ends with a 500
+    assert not any(Path(f"/proc/{number}/cmdline").exists() for number in decoding)
+
+
+def _children(process):
+    """Numbers of the processes that a process has started."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # gone meanwhile
+            if status.read_text().rpartition(")")[2].split()[1] == str(process):
+                found.add(int(status.parent.name))
+    return found

@@ -7,8 +7,11 @@ what was removed. Vectors are kept for each model that has made them.
 A change is on disk before the call that made it returns (write-ahead log, synchronous=FULL), all of it
 or nothing. Every change has a revision, one more than the one before it; rows carry the revision that
 last touched them, so that a reader fetches only what is new to it. Writers take turns, across processes.
+
+What is removed is overwritten with zeros, in the file and in its log, before the call returns.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -36,6 +39,7 @@ from udml.files import atomic_path, exclusive, no_room_beside
 
 ADDITIONS_FILE = "additions.sqlite"
 _WAIT_SECONDS = 60.0  # for another writer; a change takes milliseconds, vectors are made before it
+_log = logging.getLogger(__name__)
 
 
 class Additions:
@@ -55,6 +59,8 @@ class Additions:
         self._reader: sqlite3.Connection | None = None
         self._process = os.getpid()
         self.revision()
+        if self.is_writable and self._log_bytes() > 0:  # a killed process may have left removed images in it
+            self._empty_log(wait_seconds=0.0)
 
     def revision(self) -> int:
         """Number of the last change, 0 before the first. Takes microseconds."""
@@ -114,6 +120,7 @@ class Additions:
         marks = ", ".join("?" * len(keep_model_versions))
         with self._write() as database:
             database.execute(f"DELETE FROM vectors WHERE model_version NOT IN ({marks})", keep_model_versions)
+        self._erase()
 
     @contextmanager
     def change(self) -> Iterator["Change"]:
@@ -126,6 +133,8 @@ class Additions:
             yield change
             if change.is_one:
                 database.execute("UPDATE revision SET value = ?", [change.revision])
+        if change.removes:
+            self._erase()
 
     @property
     def is_writable(self) -> bool:
@@ -162,6 +171,30 @@ class Additions:
                 raise
             database.execute("COMMIT")
 
+    def _erase(self) -> None:
+        """Take what was deleted out of the write-ahead log. The change is on disk, whatever comes of this."""
+        if not self._empty_log(_WAIT_SECONDS):
+            _log.warning(
+                "%s-wal still holds what was removed: others read it, or the disk is full. "
+                "The next removal, or opening it again, takes it out",
+                self.path,
+            )
+
+    def _empty_log(self, wait_seconds: float) -> bool:
+        """Move the log into the file and cut it to nothing once nobody reads it; whether it was."""
+        try:
+            with closing(self._connect(wait_seconds)) as database:
+                (busy, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return not busy
+
+    def _log_bytes(self) -> int:
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
     def _make(self) -> None:
         """Make the file, whole, unless it is there.
 
@@ -177,18 +210,19 @@ class Additions:
         except (OSError, sqlite3.OperationalError) as error:
             raise self._unusable(error) from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, wait_seconds: float = _WAIT_SECONDS) -> sqlite3.Connection:
         fixed = not self.is_writable
         database = sqlite3.connect(
             self.path.resolve().as_uri() + (self._read_only_mode() if fixed else ""),
             uri=True,
-            timeout=deadlines.wait_seconds(_WAIT_SECONDS),
+            timeout=deadlines.wait_seconds(wait_seconds),
             isolation_level=None,
             check_same_thread=False,
         )
         try:
             if not fixed:
                 database.execute("PRAGMA synchronous = FULL")
+                database.execute("PRAGMA secure_delete = ON")  # zeros where rows and pages were
             self._check_schema(database)
         except BaseException:
             database.close()
@@ -197,8 +231,7 @@ class Additions:
 
     def _read_only_mode(self) -> str:
         """How to open it on a disk that can't be written to, where SQLite can't put its lock file."""
-        log = self.path.with_name(self.path.name + "-wal")
-        return "?mode=ro" if log.exists() and log.stat().st_size > 0 else "?mode=ro&immutable=1"
+        return "?mode=ro" if self._log_bytes() > 0 else "?mode=ro&immutable=1"
 
     def _check_schema(self, database: sqlite3.Connection) -> None:
         version = version_of(database)

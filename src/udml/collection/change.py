@@ -78,6 +78,7 @@ class Change:
         self._database = database
         self.revision = revision
         self.is_one = False
+        self.removes = False
 
     def get(self, image_id: int) -> ChangedItem | None:
         """The item of this id, if it was ever added or removed."""
@@ -103,6 +104,7 @@ class Change:
     def remove(self, item: Item) -> None:
         """Take an image out of the collection; what was kept of it here is deleted, but not its id."""
         self._set(item, State.REMOVED)
+        self.removes = True
         for table in ("originals", "vectors"):
             self._database.execute(f"DELETE FROM {table} WHERE image_id = ?", [item.image_id])
 

@@ -13,6 +13,8 @@ from udml.config.sections import Params
 from udml.errors import UdmlError
 
 PARAMS_FILE = Path("params.yaml")
+# What PyYAML raises of values that are none (`!!int x`, 2001-99-99), of too many digits, of too deep a nest.
+_NO_YAML = (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError)
 
 
 Section = TypeVar("Section")
@@ -36,7 +38,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 def _read(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _NO_YAML as error:
         raise UdmlError(f"{path} is not YAML in UTF-8: {error}", "undo the last edit of it") from error
 
 

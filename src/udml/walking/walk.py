@@ -73,6 +73,14 @@ def walk(root: Path, rules: WalkRules, left_out: LeftOut) -> Iterator[Found]:
     yield from _Walk(root, rules, left_out).run()
 
 
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """A folder whose files come next, and what was said of names on the way to it."""
+
+    relative: str
+    globs: tuple[Globs, ...]
+
+
 class _Walk:
     """One walk: what was seen, and the links that wait until the rest is done."""
 
@@ -82,17 +90,28 @@ class _Walk:
         self._rules = rules
         self._left_out = left_out
         self._seen: set[tuple[int, int]] = set()
-        self._links: list[tuple[str, tuple[Globs, ...]]] = []
+        self._links: list[_Below] = []
 
     def run(self) -> Iterator[Found]:
-        globs: tuple[Globs, ...] = (Globs("", self._rules.exclude),)
-        yield from self._folder("", globs)
+        yield from self._all_below(_Below("", (Globs("", self._rules.exclude),)))
         while self._links:
-            relative, globs = self._links.pop(0)
-            if self._is_new(relative):
-                yield from self._folder(relative, globs)
+            below = self._links.pop(0)
+            if self._is_new(below.relative):
+                yield from self._all_below(below)
             else:
-                self._left_out.add(AGAIN, relative)
+                self._left_out.add(AGAIN, below.relative)
+
+    def _all_below(self, folder: _Below) -> Iterator[Found]:
+        """Everything in a folder, however deep: folders are nested deeper than functions can be."""
+        under_way = [self._folder(folder.relative, folder.globs)]
+        while under_way:
+            match next(under_way[-1], None):
+                case None:
+                    under_way.pop()
+                case _Below(relative, globs):
+                    under_way.append(self._folder(relative, globs))
+                case Found() as found:
+                    yield found
 
     def _is_new(self, folder: str) -> bool:
         try:
@@ -101,7 +120,7 @@ class _Walk:
             return True
         return (facts.st_dev, facts.st_ino) not in self._seen
 
-    def _folder(self, folder: str, globs: tuple[Globs, ...]) -> Iterator[Found]:
+    def _folder(self, folder: str, globs: tuple[Globs, ...]) -> Iterator[Found | _Below]:
         path = os.path.join(self._root, folder)
         try:
             facts = os.stat(path)
@@ -118,7 +137,9 @@ class _Walk:
             if not self._is_left_out(entry, relative, globs):
                 yield from self._entry(entry, relative, globs)
 
-    def _entry(self, entry: os.DirEntry[str], relative: str, globs: tuple[Globs, ...]) -> Iterator[Found]:
+    def _entry(
+        self, entry: os.DirEntry[str], relative: str, globs: tuple[Globs, ...]
+    ) -> Iterator[Found | _Below]:
         if entry.is_symlink():
             if not os.path.exists(entry.path):
                 yield Found(Path(entry.path), relative, Reason.MISSING)
@@ -127,11 +148,11 @@ class _Walk:
                 self._left_out.add(LEADS_OUT, f"{relative} -> {os.path.realpath(entry.path)}")
                 return
             if entry.is_dir():
-                self._links.append((relative, globs))
+                self._links.append(_Below(relative, globs))
                 return
         if entry.is_dir():
             if self._is_new(relative):  # not so below a link to a folder of which a part was read
-                yield from self._folder(relative, globs)
+                yield _Below(relative, globs)
             else:
                 self._left_out.add(AGAIN, relative)
         elif not entry.is_file():

@@ -1,9 +1,11 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
+from tests.fixtures.kills import kill_again_and_again
 from tests.serving.live import files, make_version
 from udml import Searcher, UdmlError
 from udml.data.identity import image_id
@@ -46,7 +48,9 @@ def test_the_new_version_answers_as_the_old_one_did(root):
     models = root / "models"
     with champion(root) as old:
         before = answers(old)
+    (models / ".compact-killed" / "index").mkdir(parents=True)  # of a run that was
     new = compact(models, root / "data")
+    assert not list(models.glob(".compact-*"))
     assert (new.name, new.images, new.compacted_from) == ("v2", len(LEFT), "v1")
     old_files, new_files = (read_bundle(models / "versions" / name).files for name in ("v1", "v2"))
     assert new_files["index/reference.npy"] == old_files["index/reference.npy"]
@@ -170,3 +174,18 @@ def test_an_empty_collection_is_not_folded(root):
         opened.remove([image_id(source) for source, _, _ in LEFT])
     with pytest.raises(UdmlError, match="every image was removed"):
         compact(root / "models", root / "data")
+
+
+def test_killed_twenty_times_it_ends_as_if_it_had_not_been(root, tmp_path_factory):
+    undisturbed = tmp_path_factory.mktemp("copy") / "root"
+    shutil.copytree(root, undisturbed, symlinks=True)
+    compact(undisturbed / "models", undisturbed / "data")
+    searching = ["udml.serving.engine.compaction", "udml.serving.engine.index_commands"]
+    command = ["index", "compact", "--min-share", "0"]
+    kill_again_and_again(root, command, "ln -sfn versions/v1 models/champion", 20, searching)
+    ends = [place / "models" / "champion" / "index" for place in (undisturbed, root)]
+    for name in ("index.faiss", "reference.npy"):
+        first, second = ((end / name).read_bytes() for end in ends)
+        assert first == second
+    assert not list((root / "models").glob(".compact-*"))
+    assert not list((root / "models" / "versions").glob(".*"))

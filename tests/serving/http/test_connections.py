@@ -206,3 +206,37 @@ def test_an_answer_that_was_given_early_lets_nobody_go_on(protocol, piece):
             assert await answered(late, b"12345" + GET + b"\r\n") == (200, b"0")  # the next one is heard
 
     asyncio.run(trial())
+
+
+def test_a_caller_that_has_no_room_is_refused_without_a_look_at_all_it_has(protocol):
+    """Thousands of connections a second must not each cost a look at hundreds."""
+    looks, now = [], [0.0]
+
+    class Answering:
+        @property
+        def waits_since(self):
+            looks.append(self)
+
+    door = Door(Bounds(1_000, 250, 10.0, 30.0), clock=lambda: now[0])
+    inside = [Answering() for _ in range(250)]
+    assert all(door.enter(one, "10.0.0.1") for one in inside)
+    for _ in range(1_000):
+        now[0] += 1e-5
+        assert door.enter(Answering(), "10.0.0.1") is None
+    assert len(looks) == 250
+    assert door.enter(Answering(), "10.0.0.2") is not None
+    door.leave(inside[0], "10.0.0.1")
+    assert door.enter(Answering(), "10.0.0.1") is not None
+    for closed in (251, 252):
+        now[0] += 1.0
+        inside[closed - 250].__class__ = Waiting
+        assert door.enter(Answering(), "10.0.0.1") is not None
+        assert inside[closed - 250].given_up
+
+
+class Waiting:
+    waits_since = 0.0
+    given_up = False
+
+    def give_up(self):
+        self.given_up = True

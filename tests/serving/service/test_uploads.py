@@ -146,6 +146,24 @@ def test_the_sender_does_not_choose_how_names_are_read(charset):
 
 
 @pytest.mark.parametrize(
+    "told",
+    [
+        "UTF-8''%e2%82%ac.png", "ascii'en'%ff.png", "no-such''x", "", "''", "UTF-8''%1b%5b2J%0a",
+        "utf-16''%d8%00", "utf-8''%ED%A0%80", "unicode_escape''%5cud800", "zlib''x",
+        "punycode''" + "9" * 3000,
+    ],
+)  # fmt: skip
+def test_a_name_in_an_encoding_of_the_senders_choice_is_not_read(told):
+    """RFC 7578 forbids `filename*` in forms; where a `filename` stands beside it, that is the name."""
+    for star in ("filename*", "filename*0*", "filename*1"):
+        parts = [(f'name="image"; filename="a.png"; {star}={told}', b"1")]
+        assert read(reader(8_000), form(*parts)) == [Upload("a.png", b"1")]
+        with pytest.raises(Problem) as refused:
+            read(reader(8_000), form((f'name="image"; {star}={told}', b"1")))
+        assert (refused.value.status, refused.value.code) == (400, "bad_form")
+
+
+@pytest.mark.parametrize(
     "name",
     ["\ud800", "\udc80\ud800", "a\x1b[2J", "a\r\nb", "\u202egnp.exe", "x" * 10_000 + "\x00"],
 )

@@ -9,10 +9,8 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -29,6 +27,7 @@ from udml.errors import UdmlError
 from udml.files import exclusive, fingerprint, replace_directory, scratch_beside, sync
 from udml.parquet import write_table
 from udml.pixels import Reason
+from udml.processes import own_directory
 from udml.progress import progress
 from udml.text import printable
 from udml.walking.rules import WalkRules
@@ -36,6 +35,9 @@ from udml.walking.rules import WalkRules
 PLACES = "places"
 MAX_FILE_BYTES = 512 * 1024**2  # larger files are no photos; they are held in memory one at a time
 _AS_IT_LIES = WalkRules()
+SAME_NAME = "files whose names are spelt like another's that was imported (not UTF-8; an escape): rename them"
+NAMED_AGAIN = "rows that name a file again"
+NAMED_OTHERWISE = "rows that name a file again with another label, split or role (the first row counts)"
 _VERSIONED = ("source", "sha256", "split", "role", "label")  # what makes two imports the same data
 _ROWS_AT_ONCE = 10_000  # Python rows are turned into compact Arrow ones this many at a time
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -75,7 +77,7 @@ def import_data(
     try:
         with (
             exclusive(scratch, lambda: print("waiting for another import to end", flush=True)),
-            _own_scratch(scratch) as own,
+            own_directory(scratch, "import-") as own,
         ):
             source = write_places(own / PLACES) if path is None else _read(path, layout, data_root, rules)
             summary = _import(source, own / "data", scratch)
@@ -94,15 +96,6 @@ def import_data(
     return summary
 
 
-@contextmanager
-def _own_scratch(scratch: Path) -> Iterator[Path]:
-    """A folder of this import's own; the caller has seen to it that there is no other import."""
-    for unfinished in scratch.glob("import-*"):  # of an import that was killed
-        shutil.rmtree(unfinished, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="import-") as name:
-        yield Path(name)
-
-
 def _read(path: Path, layout: str | None, data_root: Path, rules: WalkRules) -> Layout:
     found = read_layout(path, layout, rules)
     here, data = path.resolve(), data_root.resolve()
@@ -115,7 +108,7 @@ def _read(path: Path, layout: str | None, data_root: Path, rules: WalkRules) -> 
 
 def _import(layout: Layout, finished: Path, scratch: Path) -> ImportSummary:
     finished.mkdir(parents=True)
-    items = list(layout.items)
+    items = _named_once(layout)
     _check(items, layout, scratch)
     tables: list[pa.Table] = []
     versions: list[str] = []
@@ -132,19 +125,31 @@ def _import(layout: Layout, finished: Path, scratch: Path) -> ImportSummary:
     return replace(summary, remarks=layout.left_out.lines(), because=layout.because)
 
 
+def _named_once(layout: Layout) -> list[Item]:
+    """The files of a data set, one of each name; what else has that name is left out, and said to be."""
+    first: dict[int, Item] = {}
+    for item in layout.items:
+        other = first.setdefault(image_id(item.source), item)
+        if other is not item:
+            same_file = other.path == item.path or _is_same_file(other.path, item.path)
+            says_the_same = replace(other, path=item.path) == item
+            kind = SAME_NAME if not same_file else NAMED_AGAIN if says_the_same else NAMED_OTHERWISE
+            layout.left_out.add(kind, item.source)
+    return list(first.values())
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def _check(items: list[Item], layout: Layout, scratch: Path) -> None:
     """Refuse what would fail later, before anything is written."""
     if not items:
         said = "".join(f"\n  {line}" for line in layout.left_out.lines())
         raise UdmlError(f"no files to import (layout {layout.name}){said}", "check the path")
-    seen: set[int] = set()
-    for item in items:
-        key = image_id(item.source)
-        if key in seen:
-            raise UdmlError(
-                f"`{printable(item.source)}` is named twice", "every file must have a name of its own"
-            )
-        seen.add(key)
     sizes = [_size(item.path) for item in items]
     if all(size is None for size in sizes):
         first = printable(items[0].path)

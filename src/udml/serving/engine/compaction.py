@@ -17,6 +17,7 @@ from udml.collection.overlay import Overlay
 from udml.config import Index, section_as_made
 from udml.errors import UdmlError
 from udml.learning.views.strong import strong_view
+from udml.processes import own_directory
 from udml.registry import store
 from udml.registry.bundle import (
     INDEX_DIRECTORY,
@@ -66,8 +67,8 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
         if len(searcher) == 0:
             raise UdmlError("every image was removed: there is nothing to index", "add some first")
         # beside the versions, so that it is on the disk that has the room
-        with tempfile.TemporaryDirectory(prefix=".compact-", dir=models) as scratch:
-            index = Path(scratch, "index")
+        with own_directory(models, ".compact-") as scratch:
+            index = scratch / "index"
             index.mkdir()
             _write_folded(searcher, overlay, section_as_made(old / PARAMS_FILE, Index, "index"), index)
             for name in (REFERENCE_FILE, OLD_REFERENCE_FILE):

@@ -1,8 +1,10 @@
 """The service as one ASGI application."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -69,6 +71,7 @@ def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard
         summary="Find the images like this one.",
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
+        openapi_url=None,  # served below
         lifespan=lifespan,
     )
     for module in (search_routes, collection_routes, map_routes, operation_routes):
@@ -81,6 +84,7 @@ def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard
     app.get("/map.css", include_in_schema=False)(
         _page_file(mapview.style().encode(), "text/css; charset=utf-8")
     )
+    app.get("/openapi.json", include_in_schema=False)(_description(app))
     problems.install(app)
     if settings.allowed_origins:
         app.add_middleware(
@@ -101,6 +105,19 @@ def _page_bytes(name: str) -> bytes:
 def _page_file(content: bytes, media_type: str) -> Callable[[], object]:
     async def send() -> Response:
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    return send
+
+
+def _description(app: FastAPI) -> Callable[[], object]:
+    """OpenAPI of the application, written once: that takes the event loop's time."""
+
+    @cache
+    def written() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def send() -> Response:
+        return Response(await asyncio.to_thread(written), media_type="application/json")
 
     return send
 

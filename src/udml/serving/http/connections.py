@@ -24,6 +24,7 @@ _HEAD_SECONDS = 10.0
 _MAX_CONNECTIONS, _LEAST_CONNECTIONS = 1000, 64
 _OWN_FILES = 100
 _WAITED_SECONDS = 1.0  # before a connection gives way: one that has just been answered may be in use again
+_FULL_SECONDS = 0.05  # that nobody looks again for one to close: thousands of connections a second may ask
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
     b"content-length: 34\r\nconnection: close\r\n\r\nthe head of the request is too big"
@@ -60,6 +61,7 @@ class Door:
         self.bounds = bounds
         self.clock = clock
         self._by_caller: dict[str, dict[Any, None]] = {}
+        self._full_since: dict[str, float] = {}  # callers of whom no connection could be closed
         self._count = 0
 
     def __len__(self) -> int:
@@ -86,18 +88,23 @@ class Door:
         if connection in own:
             del own[connection]
             self._count -= 1
+            self._full_since.pop(caller, None)
             if not own:
                 del self._by_caller[caller]
 
     def _make_room(self, caller: str) -> bool:
         """Close the connection of a caller that has been waiting for it the longest, if one is."""
-        before = self.clock() - _WAITED_SECONDS
+        now = self.clock()
+        if now - self._full_since.get(caller, -_FULL_SECONDS) < _FULL_SECONDS:
+            return False
+        before = now - _WAITED_SECONDS
         waiting = [
             one
             for one in self._by_caller[caller]
             if one.waits_since is not None and one.waits_since <= before
         ]
         if not waiting:
+            self._full_since[caller] = now
             return False
         given_up = min(waiting, key=lambda one: one.waits_since)
         self.leave(given_up, caller)

@@ -56,8 +56,14 @@ def _items(path: Path, records: Iterator[tuple[int, dict[str, Any]]]) -> Iterato
                 )
         named = _as_it_lies(path.parent, name, str(record["path"]))
         place = path.parent / named
-        source = source_name(name if named.strip() == name else named)
+        source = _plainly(source_name(name if named.strip() == name else named))
         yield Item(place, source, values["split"], values["role"] or "both", values["label"])
+
+
+def _plainly(source: str) -> str:
+    """A name without folders that lead nowhere: `./a.jpg` and `b//a.jpg` are `a.jpg` and `b/a.jpg`."""
+    parts = [part for number, part in enumerate(source.split("/")) if part not in ("", ".") or number == 0]
+    return "/".join(parts[1:] if parts[0] == "." and len(parts) > 1 else parts)
 
 
 def _as_it_lies(folder: Path, name: str, typed: str) -> str:

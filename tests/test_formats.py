@@ -261,7 +261,7 @@ def test_a_camera_raw_is_named_and_its_thumbnail_is_no_picture(sensor: str) -> N
         with tifffile.TiffWriter(stream) as writer:
             writer.write(thumbnail, photometric="rgb", subfiletype=1, subifds=int(sub) or None, metadata=None)
             writer.write(raw, photometric=sensor, extratags=pattern, metadata=None)
-        assert "camera raw is not supported" in problem(stream.getvalue()).detail
+        assert re.match("camera raw .* is not supported", problem(stream.getvalue()).detail)
     alone = tiff(raw, photometric=sensor, extratags=pattern)
     assert "camera raw" in problem(alone).detail
     assert "camera raw" in problem(b"II*\0\x10\0\0\0CR\2\0" + bytes(100)).detail
@@ -426,12 +426,6 @@ def test_around_a_partial_first_frame_of_a_webp_is_white(frame: tuple, transpare
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x18ftyphevc\0\0\0\0mif1hevc", "HEIC"),
-        (b"\0\0\0\x18ftypmsf1\0\0\0\0hevcmif1", "HEIC"),
-        (b"\xff\x0a\xfa\x1f\x41\x91", "JPEG XL"),
-        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"II\xbc\x01 ", "JPEG XR"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
         (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- made -->\n<svg width="1">', "SVG"),
@@ -442,10 +436,10 @@ def test_around_a_partial_first_frame_of_a_webp_is_white(frame: tuple, transpare
         (b"/annex/objects/SHA256E-s1--0.jpg", "git-annex"),
         (b"outs:\n- md5: 0\n  path: a.jpg\n", "DVC pointer"),
         (b"8BPS\0\1" + bytes(20), "Photoshop"),
-        (b"%PDF-1.7 ", "PDF"),
+        (b"%PDF-1.7 ", "PDF document is not supported; export its pages"),
         (b"PK\3\4" + bytes(20), "ZIP"),
         (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "QuickTime"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0mp42", "MP4"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mp42", "MP4 video is not supported; export frames"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "camera raw"),
         (b"FUJIFILMCCD-RAW 0201", "camera raw"),
         (b"IIU\0\x18\0\0\0", "camera raw"),

@@ -174,7 +174,7 @@ def test_empty_foreign_and_damaged_headers() -> None:
     assert reason_of(b"hello, I am a text file") == Reason.NOT_AN_IMAGE
     assert reason_of(b"%PDF-1.7 " * 50) == Reason.NOT_AN_IMAGE
     assert reason_of(encode(picture(), "EPS")) == Reason.NOT_AN_IMAGE  # would start Ghostscript
-    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(50)) == Reason.NOT_AN_IMAGE
+    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(50)) == Reason.CORRUPT
     assert reason_of(encode(picture(), "JPEG")[:40]) == Reason.TRUNCATED
     assert reason_of(b"\x89PNG\r\n\x1a\n" + bytes(40)) == Reason.CORRUPT
 

@@ -38,8 +38,10 @@ def decode(
 ) -> Decoded:
     """Decode a whole image file to upright RGB.
 
-    The first frame of an animation is used. Transparency is laid on white. 16-bit values are scaled
-    to 8 bits, not clipped. EXIF orientation is applied. Colour profiles are not applied.
+    The first frame of an animation is used, of several pages the first that is a picture of its own, of a
+    HEIC its primary picture, of camera raw its preview; docs/files.md has the rules. Transparency is laid on
+    white. 16-bit values are scaled to 8 bits, not clipped. Colour profiles are followed into sRGB; a damaged
+    one counts as none. What turns the picture is applied once: EXIF, or where the format has its own, that.
 
     If the shorter side exceeds `short_side_px` the image is shrunk to it: JPEGs first while decoding,
     by 1/2, 1/4 or 1/8 as long as at least twice the target remains, then by antialiased bicubic

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 from benchmarks.serving import hostile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from udml import pixels
 from udml.decoding.cost import weigh
@@ -155,6 +155,9 @@ def photo(kind: str, size: tuple[int, int] = (640, 480), mode: str = "RGB", **ho
     return buffer.getvalue()
 
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
 def camera_exif() -> bytes:
     tags = Image.Exif()
     tags[0x0112], tags[0x010F] = 6, "a camera"
@@ -167,7 +170,10 @@ def camera_exif() -> bytes:
         (photo("JPEG"), True),
         (photo("JPEG", progressive=True), True),
         (photo("JPEG", mode="L", exif=camera_exif()), True),
-        (photo("JPEG", (2000, 1500), exif=camera_exif(), icc_profile=bytes(3000)), True),
+        (photo("JPEG", (2000, 1500), exif=camera_exif(), icc_profile=SRGB), True),
+        (photo("JPEG", icc_profile=bytes(3000)), False),
+        (photo("PNG", icc_profile=SRGB), True),
+        (photo("PNG", icc_profile=bytes(3000)), False),
         (photo("PNG"), True),
         (photo("PNG", mode="RGBA"), True),
         (photo("PNG", mode="P"), True),

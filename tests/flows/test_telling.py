@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from flows.telling import and_tell, tell_of_drift
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tests.conftest import ROOT
 from udml.config.notify import EVENTS
 from udml.errors import UdmlError
+from udml.flows.telling import and_tell, tell_of_drift
 
 NOTE = "import sys; open('told', 'a').write(sys.stdin.read() + '\\n')"
 

@@ -59,10 +59,11 @@ def test_a_search_is_a_request_of_three_parts(registry: Path, spans: InMemorySpa
 def test_a_flow_has_its_stages_as_parts(
     tmp_path: Path, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import retrain
-    from flows.tracing import traced
     from prefect.client.schemas.objects import State
     from prefect.states import Completed
+
+    from udml.flows import retrain
+    from udml.flows.tracing import traced
 
     monkeypatch.delenv(tracing.VARIABLE, raising=False)
     monkeypatch.setattr(retrain, "get_run_logger", lambda: __import__("logging").getLogger("x"))

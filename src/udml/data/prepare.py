@@ -38,7 +38,7 @@ from udml.files import fingerprint, replace_directory, scratch_directory, write_
 from udml.parquet import write_table
 from udml.pixels import Reason
 
-CODE_VERSION = 4  # raise it when the same input and params would give other output or scratch files
+CODE_VERSION = 5  # raise it when the same input and params would give other output or scratch files
 
 
 def prepare(data_root: Path, out: Path, params: Prepare) -> dict[str, Any]:

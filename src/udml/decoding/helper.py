@@ -14,6 +14,8 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+import pi_heif
+import pillow_jxl  # noqa: F401 - loaded before memory is limited, as is pi_heif
 from PIL import AvifImagePlugin, Image
 
 from udml.decoding.channel import receive, send
@@ -33,7 +35,7 @@ def main(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     Image.init()
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    AvifImagePlugin.DEFAULT_MAX_THREADS = pi_heif.options.DECODE_THREADS = 1
     with open(os.devnull, "w") as nowhere:  # libraries in C write their warnings there
         os.dup2(nowhere.fileno(), 2)
     threading.Thread(target=_end_with_caller, args=(descriptor,), daemon=True).start()

@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
 from udml.decoding.cut import Crop, cut, side_to_decode
-from udml.formats import jpeg, png, tiff, tiff_page, webp
+from udml.formats import heif, jpeg, jxl, png, raw, tiff, tiff_page, webp
+from udml.formats.colour import changes, to_srgb
 from udml.formats.levels import scale_to_8_bit
-from udml.formats.names import PHOTOS, has_known_head, name_of
+from udml.formats.names import INSTEAD, PHOTOS, has_known_head, name_of
 from udml.formats.reasons import Reason, Undecodable, damage, unsupported
 
 # Formats that Pillow decodes by itself. Others either start helper programs (EPS) or are not photos.
@@ -41,7 +42,7 @@ class Decoded:
     Attributes:
         pixels: uint8 [h, w, 3], RGB, C-contiguous, possibly shrunk.
         width, height: px of the whole image, upright, before any shrinking.
-        format: Pillow's name of the file format, "JPEG", "PNG", ...
+        format: Pillow's name of the file format, "JPEG", "PNG", ..., "JXL", or "RAW" of a raw file's preview.
     """
 
     pixels: np.ndarray
@@ -81,7 +82,7 @@ def decode_plainly(data: bytes, wish: Wish) -> Decoded:
     limits = (wish.min_side_px, wish.max_pixels)
     short_side_px = wish.decoded_side_px
     try:
-        image = _decode_tiff(data, short_side_px, limits) or _decode_by_pillow(data, short_side_px, limits)
+        image = _decode_whole(data, short_side_px, limits)
     except Undecodable as problem:
         needed = png.pixels_only(data) if problem.reason in (Reason.CORRUPT, Reason.TRUNCATED) else None
         if needed is None:
@@ -90,6 +91,34 @@ def decode_plainly(data: bytes, wish: Wish) -> Decoded:
     if wish.crop is None:
         return image
     return replace(image, pixels=cut(image.pixels, wish.crop, wish.short_side_px))
+
+
+def _decode_whole(data: bytes, short_side_px: int | None, limits: tuple[int, int]) -> Decoded:
+    inner = raw.preview(data)
+    if inner is not None:
+        image = _decode_by_pillow(inner.jpeg, short_side_px, limits, inner.orientation)
+        return replace(image, format="RAW")
+    for decode_kind in (_decode_tiff, _decode_jxl):
+        decoded = decode_kind(data, short_side_px, limits)
+        if decoded is not None:
+            return decoded
+    return _decode_by_pillow(data, short_side_px, limits)
+
+
+def _decode_jxl(data: bytes, short_side_px: int | None, limits: tuple[int, int]) -> Decoded | None:
+    """Decode a JPEG XL file; None if it is none. A JPEG that was made one is decoded as that JPEG."""
+    if not data.startswith(jxl.HEADS):
+        return None
+    size = jxl.size_of(data)
+    if size is None:
+        raise Undecodable(Reason.TRUNCATED, "the header is cut off")
+    check_size(size, (0, limits[1]))
+    image = jxl.decoded(data)
+    if isinstance(image, bytes):
+        return replace(_decode_by_pillow(image, short_side_px, limits), format="JXL")
+    check_size(image.size, limits)
+    rgb = _to_rgb(image, _shrunk_size(image.size, short_side_px))
+    return _finished(rgb, "JXL", image.size, short_side_px, 1)  # libjxl has turned it
 
 
 def _decode_tiff(data: bytes, short_side_px: int | None, limits: tuple[int, int]) -> Decoded | None:
@@ -109,13 +138,17 @@ def _decode_tiff(data: bytes, short_side_px: int | None, limits: tuple[int, int]
     return _finished(rgb, "TIFF", page.size, short_side_px, page.one(_ORIENTATION_TAG, 1))
 
 
-def _decode_by_pillow(data: bytes, short_side_px: int | None, limits: tuple[int, int]) -> Decoded:
+def _decode_by_pillow(
+    data: bytes, short_side_px: int | None, limits: tuple[int, int], unless_said: int = 1
+) -> Decoded:
+    """Decode a file; `unless_said` is its orientation where it says none itself."""
     with _open(data, limits[1]) as image:
         size = image.size
         check_size(size, limits)
         try:
             file_format = image.format or "unknown"
-            rgb, orientation = _render(image, data, _shrunk_size(size, short_side_px))
+            rgb = _render(image, data, _shrunk_size(size, short_side_px))
+            orientation = _orientation(image, unless_said)
         except Undecodable:
             raise
         except Exception as error:  # decoders raise nearly anything on damaged data
@@ -149,6 +182,11 @@ def _finished(
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     """Read the header only."""
     Image.init()
+    if heif.is_heif(data):
+        try:
+            return heif.opened(data)
+        except UnidentifiedImageError as error:
+            raise Undecodable(Reason.CORRUPT, f"the header is damaged ({error})") from error
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels  # only ever raised, and only on request
     try:
@@ -159,15 +197,15 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         if has_known_head(data):
             raise Undecodable(Reason.CORRUPT, "the header is damaged") from error
         name = name_of(data)
-        if name in PHOTOS:
-            raise unsupported(name, "convert it to JPEG") from error
+        if name in PHOTOS or name in INSTEAD:
+            raise unsupported(name, INSTEAD.get(name, "convert it to JPEG")) from error
         raise Undecodable(Reason.NOT_AN_IMAGE, name) from error
     except Exception as error:
         raise damage(error) from error
 
 
-def _render(image: Image.Image, data: bytes, target: tuple[int, int]) -> tuple[Image.Image, int]:
-    """Decode and convert, no smaller than `target`; and the EXIF orientation."""
+def _render(image: Image.Image, data: bytes, target: tuple[int, int]) -> Image.Image:
+    """Decode and convert to sRGB, no smaller than `target`."""
     if target != image.size:
         image.draft(None, (target[0] * _DRAFT_MARGIN, target[1] * _DRAFT_MARGIN))
     if image.format in ("JPEG", "MPO"):
@@ -175,9 +213,19 @@ def _render(image: Image.Image, data: bytes, target: tuple[int, int]) -> tuple[I
             raise Undecodable(Reason.TRUNCATED, "no end-of-image marker")
         pixels = jpeg.decoded(data, image.mode, image.size)
         if pixels is not None:
-            return Image.fromarray(pixels), _orientation(image)
+            profile = image.info.get("icc_profile")
+            if not changes(profile, image.mode):
+                return Image.fromarray(pixels)
+            values = np.ascontiguousarray(pixels[..., 0]) if image.mode == "L" else pixels
+            return to_srgb(_shrunk(Image.fromarray(values), target), profile)
+    if image.format == "HEIF":
+        heif.load(image)
     image.load()
-    return _to_rgb(_mended(image, data)), _orientation(image)
+    return _to_rgb(_mended(image, data), target)
+
+
+def _shrunk(image: Image.Image, target: tuple[int, int]) -> Image.Image:
+    return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
 
 
 def _mended(image: Image.Image, data: bytes) -> Image.Image:
@@ -200,34 +248,51 @@ def _shrunk_size(size: tuple[int, int], short_side_px: int | None) -> tuple[int,
     return round(size[0] * short_side_px / short), round(size[1] * short_side_px / short)
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or the EXIF block is damaged."""
+def _orientation(image: Image.Image, unless_said: int) -> int:
+    """EXIF orientation, 1 to 8; 1 where the EXIF block is damaged."""
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        value = image.getexif().get(_ORIENTATION_TAG, unless_said)
     except Exception:  # a damaged EXIF block does not make the pixels worse
         return 1
     return value if value in _TRANSPOSE else 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, target: tuple[int, int]) -> Image.Image:
+    """In sRGB, on white; shrunk to `target` where there is a profile to follow, which costs time a pixel."""
+    profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(scale_to_8_bit(np.asarray(image))).convert("RGB")
+        return to_srgb(Image.fromarray(scale_to_8_bit(np.asarray(image))), profile)
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         # Pillow takes every CMYK JPEG for Adobe's, which are stored inverted; this one is not.
         image = ImageChops.invert(image)
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        image = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
+        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image.convert("RGB")
     if image.has_transparency_data:
-        return _on_white(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return _on_white(image, profile)
+    if image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    return to_srgb(_shrunk(image, target) if changes(profile, image.mode) else image, profile)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Without transparency. Band by band: whole, it would take five times what the image does."""
+def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Without transparency, in sRGB. Band by band: whole, it would take five times what the image does."""
     result = Image.new("RGB", image.size)
     for top in range(0, image.height, _BAND_PX):
-        band = image.crop((0, top, image.width, min(top + _BAND_PX, image.height))).convert("RGBA")
+        band = image.crop((0, top, image.width, min(top + _BAND_PX, image.height)))
+        band = _with_alpha(band, profile)
         white = Image.new("RGBA", band.size, "white")
         result.paste(Image.alpha_composite(white, band).convert("RGB"), (0, top))
     return result
+
+
+def _with_alpha(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGBA, its colours in sRGB."""
+    transparent = image.convert("RGBA")
+    grey = image.mode in ("LA", "L", "La")
+    colours = transparent.getchannel("R") if grey else transparent.convert("RGB")
+    if changes(profile, colours.mode):
+        colours = to_srgb(colours, profile)
+        colours.putalpha(transparent.getchannel("A"))
+        return colours
+    return transparent

@@ -16,6 +16,7 @@ from udml.formats.reasons import Reason, Undecodable
 _ODD_HEADER = re.compile("unknown JFIF revision|Invalid SOS parameters")
 _DAMAGE = re.compile("Corrupt JPEG data|Premature end of JPEG|Inconsistent progression")
 _PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+PROFILE_HEAD = b"ICC_PROFILE\0"  # then the number of the piece, and of how many
 _MOST_PADDING_BYTES = 32  # before the end marker, as some cameras write
 
 

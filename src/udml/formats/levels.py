@@ -2,6 +2,7 @@
 
 import numpy as np
 
+_TWELVE_BITS = 4095.0
 _ROWS_PX = 1 << 20  # values at a time: a whole page as float64 would take eight times its file
 _LEAST_SHARE = 1 / 16  # of a type's whole range that values must reach to be taken to span it
 
@@ -9,10 +10,11 @@ _LEAST_SHARE = 1 / 16  # of a type's whole range that values must reach to be ta
 def scale_to_8_bit(values: np.ndarray, bits: int | None = None) -> np.ndarray:
     """Values of a wider type to uint8 of the same shape.
 
-    Unsigned integers of up to 16 bits span what their bits hold. Other types state no range: it is taken
-    to be 0..1 (floats), 0..255 or 0..65535 (0..127 for int8, 0..32767 for int16), whichever is the first to
-    hold the values, else the whole range of an unsigned type or int8 where values make use of it, else
-    min..max.
+    Unsigned integers of up to 16 bits span what their bits hold; of 16 bits, 12 of them where no value needs
+    more, as cameras in laboratories write them (a photo of 16 bits so dark shows nothing). Other types state
+    no range: it is taken to be 0..1 (floats), 0..255 or 0..65535 (0..127 for int8, 0..32767 for int16),
+    whichever is the first to hold the values, else the whole range of an unsigned type or int8 where
+    values make use of it, else min..max.
 
     Args:
         values: numbers, at least one; what is not finite is black.
@@ -31,7 +33,8 @@ def scale_to_8_bit(values: np.ndarray, bits: int | None = None) -> np.ndarray:
 def _range_of(values: np.ndarray, bits: int | None) -> tuple[float, float]:
     kind, size = values.dtype.kind, values.dtype.itemsize
     if kind == "u" and size <= 2:
-        return 0.0, float(2 ** (bits or 8 * size) - 1)
+        bits = bits or 8 * size
+        return 0.0, _TWELVE_BITS if bits == 16 and values.max() <= _TWELVE_BITS else float(2**bits - 1)
     finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if kind == "f" else values
     smallest, largest = float(finite.min()), float(finite.max())
     steps = {np.int8: [127.0], np.int16: [255.0, 32767.0]}.get(values.dtype.type, [255.0, 65535.0])

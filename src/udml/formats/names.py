@@ -3,6 +3,8 @@
 import re
 import zlib
 
+from udml.formats.heif import is_heif
+
 # Of formats that are read: with one of these heads, and yet no decoder's, the header is damaged.
 _READ = (
     b"\xff\xd8\xff",
@@ -15,6 +17,8 @@ _READ = (
     b"MM\0+",
     b"\xff\x4f\xff\x51",
     b"\0\0\0\x0cjP  \r\n",
+    b"\xff\x0a",
+    b"\0\0\0\x0cJXL \r\n",
 )
 _RAW = "camera raw"
 _HEADS = (
@@ -82,6 +86,17 @@ _HEADS = (
     (b"outs:\n- md5:", "a DVC pointer, not the file itself (fetch it by `dvc pull`)"),
 )
 PHOTOS = ("HEIC (HEVC)", "JPEG XL", "JPEG XR", _RAW)  # what people take for photos, and rightly
+_STILLS = "export frames of it as JPEG, for instance by `ffmpeg -i FILE -vf fps=1 frame-%05d.jpg`"
+INSTEAD = {  # of what holds pictures without being one: how to get at them
+    "a PDF document": "export its pages as JPEG, for instance by `pdftoppm -jpeg -r 150 FILE page`",
+    "PostScript": "export its pages as JPEG",
+    "a Matroska or WebM video": _STILLS,
+    "an MPEG video": _STILLS,
+    "a QuickTime video": _STILLS,
+    "an MP4 video": _STILLS,
+    "an AVI video": _STILLS,
+    "an MP4 or QuickTime file": _STILLS,
+}
 _BRANDS = (
     (rb"heic|heix|heim|heis|hevc|hevx|hevm|hevs|mif1|msf1|miaf", "HEIC (HEVC)"),
     (rb"crx ", _RAW),
@@ -118,7 +133,9 @@ def has_known_head(data: bytes) -> bool:
     """Whether the file begins as one of a format that is read."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return True
-    return data.startswith(_READ) or (data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"))
+    return (
+        data.startswith(_READ) or is_heif(data) or (data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"))
+    )
 
 
 def name_of(data: bytes) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import COMPRESSION_INFO
 
+from udml.formats.colour import to_srgb
 from udml.formats.levels import scale_to_8_bit
 from udml.formats.reasons import unsupported
 from udml.formats.tiff_page import Page
@@ -32,6 +33,7 @@ _KINDS = {
     5: "complex integers",
     6: "complex numbers",
 }
+_ICC_PROFILE = 34675
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # an alpha channel, colours multiplied with it or not
 
 
@@ -56,8 +58,10 @@ def is_plain(page: Page) -> bool:
 def _known(page: Page, wide: bool, extra: tuple[int, ...]) -> bool:
     if page.photometric == 1 and not wide and page.samples == 2:
         return set(page.bits) == {8} and len(extra) == 1
-    if page.photometric == 2 and set(page.bits) <= {8, 16}:
-        return page.samples == 3 + len(extra) and not (wide and len(extra) > 1)
+    if page.photometric == 2 and set(page.bits) == {
+        8
+    }:  # of 16 Pillow takes the upper 8, also where 12 are used
+        return page.samples == 3 + len(extra)
     if page.photometric == 5 and set(page.bits) <= {8, 16}:
         return page.samples == 4
     return page.samples == 1 and page.photometric in ((1,) if wide else (0, 1, 3))
@@ -116,8 +120,14 @@ def _colours(values: np.ndarray, page: Page) -> np.ndarray:
     if page.photometric == 5:
         height, width, _ = levels.shape
         inks = Image.frombytes("CMYK", (width, height), levels.tobytes())
-        return np.asarray(inks.convert("RGB"))
-    return levels if levels.shape[2] == 3 else np.repeat(levels, 3, axis=2)
+        return np.asarray(to_srgb(inks, _profile(page)))
+    values = levels if levels.shape[2] == 3 else levels[..., 0]
+    return np.asarray(to_srgb(Image.fromarray(np.ascontiguousarray(values)), _profile(page)))
+
+
+def _profile(page: Page) -> bytes | None:
+    value = page.tags.get(_ICC_PROFILE)
+    return value if isinstance(value, bytes) else None
 
 
 def _from_palette(indices: np.ndarray, page: Page) -> np.ndarray:

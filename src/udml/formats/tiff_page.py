@@ -13,7 +13,7 @@ from udml.formats.reasons import Reason, Undecodable, unsupported
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_PAGES = 64
 _SUB_PAGES = 330
-_SENSOR = {32803, 34892}  # colour filter array, linear raw
+SENSOR = {32803, 34892}  # colour filter array, linear raw
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def find_page(data: bytes) -> Page:
         raise _raw()
     try:
         first = next(_pages(data))
-        if not (first.reduced or _SUB_PAGES in first.tags or first.photometric in _SENSOR):
+        if not (first.reduced or _SUB_PAGES in first.tags or first.photometric in SENSOR):
             return first
         pages = list(_pages(data))
     except StopIteration:
@@ -103,13 +103,18 @@ def find_page(data: bytes) -> Page:
         raise
     except Exception as error:  # tags of wrong types and places: nearly any exception
         raise Undecodable(Reason.CORRUPT, "the header is damaged") from error
-    if any(page.photometric in _SENSOR for page in pages):
+    if any(page.photometric in SENSOR for page in pages):
         raise _raw()
     return next((page for page in pages if not page.reduced), first)
 
 
 def _raw() -> Undecodable:
     return unsupported("camera raw", "export it as JPEG")
+
+
+def all_pages(data: bytes) -> list[Page]:
+    """Every page, those inside pages too. Raises nearly anything on damaged directories."""
+    return list(_pages(data))
 
 
 def alone(data: bytes, page: Page) -> bytes:

@@ -6,8 +6,10 @@ from pathlib import Path
 from udml.formats.names import PHOTOS, has_known_head, name_of
 
 # Guesses; what a file really is, its bytes say.
-_READ = "jpg jpeg jpe jfif png apng webp gif tif tiff bmp dib ppm pgm pbm pnm jp2 j2k jpx avif"
-_UNREAD = "heic heif hif jxl jxr psd svg dng cr2 cr3 nef arw orf rw2 raf pef srw x3f 3fr exr hdr tga ico"
+_READ = (
+    "jpg jpeg jpe jfif png apng webp gif tif tiff bmp dib ppm pgm pbm pnm jp2 j2k jpx avif heic heif hif jxl"
+)
+_UNREAD = "jxr psd svg dng cr2 cr3 nef arw orf rw2 raf pef srw x3f 3fr exr hdr tga ico"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _READ.split())
 PICTURE_SUFFIXES = IMAGE_SUFFIXES | {f".{suffix}" for suffix in _UNREAD.split()}
 _MOVING = "mov mp4 m4v avi mkv mts m2ts mpg mpeg wmv 3gp 3g2 webm flv insv lrv"

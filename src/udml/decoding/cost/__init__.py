@@ -18,6 +18,8 @@ _BY_HEAD = (
     (b"RIFF", others.weigh_webp),
     (b"\xff\x4f\xff\x51", others.weigh_jpeg2000),
     (b"\0\0\0\x0cjP  ", others.weigh_jpeg2000),
+    (b"\xff\x0a", others.weigh_jxl),
+    (b"\0\0\0\x0cJXL ", others.weigh_jxl),
 )
 
 
@@ -34,4 +36,4 @@ def weigh(data: bytes, short_side_px: int | None) -> Cost:
     for head, weigh_format in _BY_HEAD:
         if data.startswith(head):
             return weigh_format(data, short_side_px)
-    return others.weigh_avif(data, short_side_px) if data[4:8] == b"ftyp" else UNKNOWN
+    return others.weigh_boxes(data, short_side_px) if data[4:8] == b"ftyp" else UNKNOWN

@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 
 from udml.decoding.cost.cost import UNKNOWN, Cost, refuse_above
+from udml.formats.colour import is_simple
+from udml.formats.jpeg import PROFILE_HEAD
 from udml.formats.reasons import too_costly
 
 MOST_SCANS = 100  # encoders write 1 to 14
@@ -40,6 +42,8 @@ class _Head:
     exifs: int = 0
     exif_bytes: int = 0
     entries: int = 0  # of the largest directory
+    profiles: int = 0  # pieces of a colour profile, or profiles
+    has_simple_profile: bool = False  # the last of them
 
 
 def weigh(data: bytes, short_side_px: int | None) -> Cost:
@@ -65,6 +69,7 @@ def weigh(data: bytes, short_side_px: int | None) -> Cost:
 
 def _is_plain(head: _Head) -> bool:
     few = head.segments <= _PLAIN_SEGMENTS and head.entries <= PLAIN_ENTRIES
+    few = few and (head.profiles == 0 or (head.profiles == 1 and head.has_simple_profile))
     return few and head.exifs <= 1 and head.skipped_bytes <= _PLAIN_SEGMENTS
 
 
@@ -107,6 +112,9 @@ def _note(head: _Head, data: bytes, marker: int, start: int) -> None:
         head.entries = max(head.entries, entries_of(data[start + 6 : start + size]))
     elif marker == 0xE2 and data.startswith(b"MPF\0", start):
         head.entries = max(head.entries, entries_of(data[start + 4 : start + size]))
+    elif marker == 0xE2 and data.startswith(PROFILE_HEAD, start):
+        head.profiles += 1
+        head.has_simple_profile = is_simple(data[start + len(PROFILE_HEAD) + 2 : start + size])
 
 
 def entries_of(block: bytes) -> int:

@@ -7,6 +7,7 @@ import re
 import struct
 
 from udml.decoding.cost.cost import UNKNOWN, Cost, refuse_above
+from udml.formats import heif, jxl
 
 _MOST_BLOCKS = 10_000  # of comments and extensions in front of the first frame
 _RUN_LENGTH = (1, 2)
@@ -16,7 +17,7 @@ _GAP = rb"(?:\s|#[^\n]*\n)+"
 _PPM = re.compile(rb"P([1-6])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})(?:" + _GAP + rb"(\d{1,9}))?")
 _PPM_HEAD_BYTES = 4096
 _BMP_BYTES, _GIF_BYTES, _PPM_BYTES = 8, 5, 8  # a pixel's, all copies that there are at once
-_WEBP_BYTES, _JPEG2000_BYTES, _AVIF_BYTES = 20, 8, 12
+_WEBP_BYTES, _JPEG2000_BYTES, _AVIF_BYTES, _HEIF_BYTES, _JXL_BYTES = 20, 8, 12, 12, 20
 
 
 def weigh_gif(data: bytes, short_side_px: int | None) -> Cost:
@@ -96,9 +97,16 @@ def weigh_jpeg2000(data: bytes, short_side_px: int | None) -> Cost:
     return Cost(width, height, (_JPEG2000_BYTES + 4 * components) * width * height)
 
 
-def weigh_avif(data: bytes, short_side_px: int | None) -> Cost:
-    """See `udml.decoding.cost.weigh`. Sizes are in boxes named "ispe"; the largest counts."""
+def weigh_boxes(data: bytes, short_side_px: int | None) -> Cost:
+    """See `udml.decoding.cost.weigh`; AVIF and HEIF. Sizes are in boxes named "ispe"; the largest counts."""
     boxes = re.findall(rb"ispe\0\0\0\0(.{8})", data[: 2**16], re.DOTALL)
     sizes = (struct.unpack(">II", box) for box in boxes)
     width, height = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
-    return Cost(width, height, _AVIF_BYTES * width * height)
+    pixel_bytes = _HEIF_BYTES if heif.is_heif(data) else _AVIF_BYTES
+    return Cost(width, height, pixel_bytes * width * height)
+
+
+def weigh_jxl(data: bytes, short_side_px: int | None) -> Cost:
+    """See `udml.decoding.cost.weigh`. Every sample is a number of 32 bits, several times over."""
+    width, height = jxl.size_of(data) or (0, 0)
+    return Cost(width, height, _JXL_BYTES * width * height)

@@ -1,10 +1,12 @@
 """PNG: what its chunks and its pixels cost."""
 
 import struct
+import zlib
 from dataclasses import dataclass
 
 from udml.decoding.cost.cost import UNKNOWN, Cost, refuse_above
 from udml.decoding.cost.jpeg import PLAIN_ENTRIES, entries_of
+from udml.formats.colour import SIMPLE_BYTES, is_simple
 
 _MOST_CHUNKS = 100_000  # libpng writes one for every 8 KiB
 _PLAIN_CHUNKS = 2000
@@ -24,6 +26,7 @@ class _Chunks:
     entries: int = 0
     has_transparency: bool = False
     is_animated: bool = False
+    has_simple_profile: bool = True  # or none
 
 
 def weigh(data: bytes, short_side_px: int | None) -> Cost:
@@ -37,6 +40,7 @@ def weigh(data: bytes, short_side_px: int | None) -> Cost:
     is_small = row_bytes * height <= _PLAIN_UNPACKED_BYTES and width * height <= _PLAIN_PIXELS
     few = chunks.count <= _PLAIN_CHUNKS and chunks.packed_bytes <= _PLAIN_PACKED_BYTES
     few = few and chunks.text_bytes <= _PLAIN_TEXT_BYTES and chunks.entries <= PLAIN_ENTRIES
+    few = few and chunks.has_simple_profile
     is_usual = not (chunks.is_animated or interlaced) and bits <= 8 and colours in _SAMPLES
     return Cost(width, height, memory_bytes, is_plain=is_small and few and is_usual)
 
@@ -63,9 +67,20 @@ def _read_chunks(data: bytes) -> _Chunks:
             found.packed_bytes += length
         elif name in (b"tEXt", b"eXIf"):
             found.text_bytes += length
+        if name == b"iCCP":
+            found.has_simple_profile &= _is_simple(data[position + 8 : position + 8 + min(length, 2**16)])
         if name == b"eXIf":
             found.entries = entries_of(data[position + 8 : position + 8 + min(length, 2**20)])
         found.has_transparency |= name == b"tRNS"
         found.is_animated |= name == b"acTL"
         position += 12 + length
     return found
+
+
+def _is_simple(chunk: bytes) -> bool:
+    """Whether a chunk of a profile, its name in front of it, holds a simple one."""
+    packed = chunk[chunk.find(b"\0") + 2 :]
+    try:
+        return is_simple(zlib.decompressobj().decompress(packed, SIMPLE_BYTES + 1))
+    except zlib.error:
+        return True  # decoders leave it aside

@@ -30,6 +30,7 @@ _SIZES = {
 }
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _SUB_PAGES = 256, 257, 258, 277, 330
 _PARTS = (273, 324)
+_MEANING, _SENSOR = 262, (32803, 34892)
 
 
 class _Layout(NamedTuple):
@@ -51,8 +52,11 @@ def weigh(data: bytes, short_side_px: int | None) -> Cost:
         pages = _read_pages(data, layout)
         width, height, samples = (_number(data, pages[0], tag, layout) for tag in (_WIDTH, _HEIGHT, _SAMPLES))
         bits = _number(data, pages[0], _BITS, layout)
+        is_raw = _number(data, pages[0], _MEANING, layout) in _SENSOR
     except (struct.error, IndexError):
         return UNKNOWN
+    if is_raw:
+        return UNKNOWN  # a preview is what will be decoded
     sample_bytes = -(-max(1, bits) // 8)
     # as it lies there and as Pillow holds it; wide samples also as they are brought to 8 bits
     copies = 1 if sample_bytes == 1 else 2

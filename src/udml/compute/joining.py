@@ -1,5 +1,6 @@
 """Joining a Ray cluster, and looking whether all of its nodes can take part before any work is done."""
 
+import logging
 import os
 import re
 import secrets
@@ -55,7 +56,7 @@ def join(address: str) -> Any:
         return ray
     _require_listening(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         ray.shutdown()
         raise _in_words(address, error) from error

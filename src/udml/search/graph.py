@@ -164,9 +164,9 @@ def _work(
 def _open_gallery(index_file: Path, kind: str, files: Sequence[Path], place: Place) -> Gallery:
     faiss.omp_set_num_threads(place.cores)
     flag = faiss.IO_FLAG_MMAP if kind == "ivf" else faiss.IO_FLAG_MMAP_IFC
-    base = faiss.downcast_index(faiss.read_index(str(index_file), flag).index)
+    opened: Any = faiss.read_index(str(index_file), flag)
     chunks = [np.load(file, mmap_mode="r") for file in files]
-    return Gallery(base, ChunkRows(chunks), exact_rows(kind, chunks))
+    return Gallery(faiss.downcast_index(opened.index), ChunkRows(chunks), exact_rows(kind, chunks))
 
 
 def _is_there(stretch: Stretch) -> bool:

@@ -1,5 +1,6 @@
 """The seam: which engine is taken, what the local one does, and that nothing but `ray` itself needs Ray."""
 
+import ast
 import pickle
 import subprocess
 import sys
@@ -139,22 +140,33 @@ def test_another_version_is_named() -> None:
     assert found.what.startswith("the cluster at head:6379 runs Ray 2.9.0 and Python 3.9.1, this is Ray ")
 
 
-def test_nothing_imports_ray_by_itself(tmp_path) -> None:
-    """Every module there is, and a default stage, where Ray can't be imported."""
-    code = (
-        "import pkgutil, sys\n"
-        "sys.modules['ray'] = None\n"
-        "import udml\n"
-        "from importlib import import_module\n"
-        "names = [m.name for m in pkgutil.walk_packages(udml.__path__, 'udml.')]\n"
-        "for name in names:\n"
-        "    if not name.endswith('__main__'): import_module(name)\n"
-        "from udml.cli import main\n"
-        "sys.exit(main(['prepare']))\n"
+def imports_of_ray(tree: ast.AST) -> list[int]:
+    """Lines that import Ray."""
+    names = {
+        node.lineno: [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return [line for line, found in names.items() if any(str(name).split(".")[0] == "ray" for name in found)]
+
+
+def test_only_joining_a_cluster_imports_ray_and_only_when_it_does() -> None:
+    files = [*(ROOT / "src" / "udml").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]
+    importing = [path for path in files if imports_of_ray(ast.parse(path.read_text()))]
+    assert [path.name for path in importing] == ["joining.py"]
+    body = ast.parse(importing[0].read_text()).body
+    assert not imports_of_ray(
+        ast.Module([node for node in body if not isinstance(node, ast.FunctionDef)], [])
     )
+
+
+@pytest.mark.parametrize(("command", "status"), [(["--help"], 0), (["prepare"], 1)])
+def test_commands_run_where_ray_cannot_be_imported(tmp_path, command, status) -> None:
+    code = f"import sys\nsys.modules['ray'] = None\nfrom udml.cli import main\nsys.exit(main({command!r}))"
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
+    assert done.returncode == status
     assert "Traceback" not in done.stderr
-    assert (done.returncode, "udml data import" in done.stderr) == (1, True)
+    assert ("udml data import" in done.stderr) == (status == 1)

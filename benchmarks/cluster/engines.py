@@ -1,7 +1,7 @@
 """The Ray engine beside the local one: seconds of `prepare` and `index` on as many cores, and their files.
 
     ray start --head --num-cpus 2 --disable-usage-stats
-    python -m benchmarks.ray --data ../shared/data/grocery --model artifacts/export
+    python -m benchmarks.cluster.engines --data ../shared/data/grocery --model artifacts/export
 
 The files are crops as in `benchmarks.prepare`. Each engine runs each stage in turn, `--rounds` times over,
 from nothing; the Ray engine on the cluster that this machine is part of, which must have as many cores in all

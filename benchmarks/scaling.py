@@ -36,22 +36,24 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".scratch/benchmark-prepare"))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "scaling.svg")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: there is a cluster")
     options = parser.parse_args()
     print(f"{machine()}\n", flush=True)
-    found = {size: costs(options.data, options.work, size) for size in sorted(options.sizes)}
+    found = {size: costs(options.data, options.work, size, options.engine) for size in sorted(options.sizes)}
     print(table(found))
     draw(found, options.plot)
 
 
-def costs(data: Path, work: Path, size: int) -> Costs:
+def costs(data: Path, work: Path, size: int, engine: str = "local") -> Costs:
     """Each stage's cost on a collection of `size` crops, by name, in order."""
-    done = work / f"scaling-{size}.json"
+    name = f"scaling-{size}" if engine == "local" else f"scaling-{engine}-{size}"
+    done = work / f"{name}.json"
     if done.exists():
         return {name: Run(**cost) for name, cost in json.loads(done.read_text()).items()}
-    folder, workspace = crops(data, work / f"crops-{size}", size), work / f"scaling-{size}"
+    folder, workspace = crops(data, work / f"crops-{size}", size), work / name
     shutil.rmtree(workspace, ignore_errors=True)
     found = {"import": import_crops(folder, workspace)}
-    _cut_training_short(workspace / "params.yaml")
+    _settle(workspace / "params.yaml", engine)
     for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]:
         found[stage] = run_command(workspace, str(Path(sys.executable).parent / "udml"), stage)
     write_json(done, {name: asdict(cost) for name, cost in found.items()})
@@ -59,8 +61,10 @@ def costs(data: Path, work: Path, size: int) -> Costs:
     return found
 
 
-def _cut_training_short(path: Path) -> None:
+def _settle(path: Path, engine: str) -> None:
+    """Training cut short, and who does the work."""
     params = yaml.safe_load(path.read_text())
+    params["compute"]["engine"] = engine
     params["train"]["steps"] = params["train"]["recluster_every_steps"]
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 

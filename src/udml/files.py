@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 import stat
 import time
@@ -21,6 +22,7 @@ SCRATCH = Path(".scratch")
 _ANOTHER_DISK = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM)
 _FULL_BELOW_BYTES = 1 << 16
 _in_use: dict[Path, int] = {}  # scratch directories of this process, with what locks them
+_OLD_SECONDS = 24 * 3600
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # raised by writing, which knows no names
 
 
@@ -71,12 +73,31 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    """A name beside `path` for this process to write to; what killed processes left there is removed."""
+    """A name beside `path` for this process to write to; what killed processes left there is removed.
+
+    On a disk that several machines share, processes of two of them may have one number.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _is_running(leftover.name.split(".")[-2]):
+        process, _, machine = leftover.name.split(".")[-2].partition("-")
+        if _is_ours(leftover, machine) and not _is_running(process):
             remove(leftover)
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}-{_machine()}.tmp")
+
+
+def _machine() -> str:
+    """Eight hex digits that tell this machine, or container, from others."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _is_ours(leftover: Path, machine: str) -> bool:
+    """Whether this machine knows who wrote it, or nobody has for a day."""
+    if machine in ("", _machine()):
+        return True
+    try:
+        return time.time() - leftover.stat().st_mtime > _OLD_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _is_running(process: str) -> bool:

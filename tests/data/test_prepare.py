@@ -18,6 +18,7 @@ import pytest
 from benchmarks.serving import hostile
 from PIL import Image
 
+from udml.compute import local
 from udml.config import Prepare
 from udml.data import decode_pool, decoding
 from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog
@@ -82,7 +83,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(decode_pool, "usable_cores", lambda: 1)
+    monkeypatch.setattr(local, "usable_cores", lambda: 1)
     return tmp_path
 
 
@@ -163,7 +164,7 @@ def test_the_output_does_not_depend_on_the_number_of_processes(
     files["15.png"] = b"broken"
     data_root = write_data(workspace, files, per_shard=3)
     prepare(data_root, workspace / "one", PARAMS)
-    monkeypatch.setattr(decode_pool, "usable_cores", lambda: 3)
+    monkeypatch.setattr(local, "usable_cores", lambda: 3)
     prepare(data_root, workspace / "three", PARAMS)
     assert contents(workspace / "one") == contents(workspace / "three")
     assert len(contents(workspace / "one")) == 5 + 3
@@ -175,13 +176,14 @@ def test_a_killed_run_resumes_to_the_same_bytes(workspace: Path, capsys) -> None
     script = workspace / "run.py"
     script.write_text(
         "import time\nfrom pathlib import Path\nfrom udml.config import Prepare\n"
-        "from udml.data import decode_pool\nfrom udml.data.prepare import prepare\n"
+        "from udml.compute import local\nfrom udml.data import decode_pool\n"
+        "from udml.data.prepare import prepare\n"
         "decode_shard = decode_pool.decode_shard\n"
         "def half_of_them(task, count_one):  # or a busy machine might kill it too late\n"
         "    if len(list(task.rows.parent.glob('*.parquet'))) >= 6: time.sleep(3600)\n"
         "    decode_shard(task, count_one)\n"
         "decode_pool.decode_shard = half_of_them\n"
-        "if __name__ == '__main__':\n    decode_pool.usable_cores = lambda: 2\n"
+        "if __name__ == '__main__':\n    local.usable_cores = lambda: 2\n"
         f"    prepare(Path({str(data_root)!r}), Path('out'), {PARAMS!r})\n"
     )
     child = subprocess.Popen([sys.executable, str(script)], start_new_session=True, stderr=subprocess.DEVNULL)
@@ -272,7 +274,7 @@ def test_a_damaged_shard_is_an_error_not_a_quarantine(
     data_root = write_data(workspace, {f"{n}.png": photo(n) for n in range(8)})
     shard = data_root / "shards" / "000001.tar"
     shard.write_bytes(shard.read_bytes()[:2000])
-    monkeypatch.setattr(decode_pool, "usable_cores", lambda: processes)
+    monkeypatch.setattr(local, "usable_cores", lambda: processes)
     with pytest.raises(UdmlError, match=r"000001\.tar is shorter"):
         prepare(data_root, workspace / "out", PARAMS)
 

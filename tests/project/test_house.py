@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 SOURCE = ROOT / "src" / "udml"
 # Data flows down this list: a room imports from those before it only.
 ROOMS = (
-    "config", "data", "learning", "search", "collection", "evaluation", "judgement", "report", "export",
-    "registry", "monitor", "notifying", "serving", "quickstart", "cli", "flows",
+    "config", "compute", "data", "learning", "search", "collection", "evaluation", "judgement", "report",
+    "export", "registry", "monitor", "notifying", "serving", "quickstart", "cli", "flows",
 )  # fmt: skip
 # What may be used from a later room all the same, and why.
 LENT = {

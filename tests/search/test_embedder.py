@@ -12,8 +12,10 @@ from tests.fixtures.models import DIM, pictures, tiny_card, write_model
 from udml.data.catalog import open_store
 from udml.errors import UdmlError
 from udml.pixels import Reason
+from udml.search import chunks
 from udml.search import embedder as module
-from udml.search.embedder import Embedder, embed_files, embed_store, embed_store_resumably
+from udml.search.chunks import embed_store_resumably
+from udml.search.embedder import Embedder, embed_files, embed_store
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def test_rows_of_the_store_in_the_order_asked_for(embedder, tmp_path):
 
 
 def test_a_killed_run_goes_on_where_it_was_with_the_same_bits(embedder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, "CHUNK_ROWS", 8)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 8)
     store, rows = store_of(tmp_path, pictures(30)), np.arange(30)
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()

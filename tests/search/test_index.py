@@ -13,7 +13,7 @@ from udml.config import Index
 from udml.data.catalog import SUMMARY_FILE
 from udml.errors import UdmlError
 from udml.files import write_json
-from udml.search import embedder as embedder_module
+from udml.search import chunks as chunks_module
 from udml.search import gallery
 from udml.search.build import build, exact_rows, kind_for
 from udml.search.embedder import Embedder
@@ -104,7 +104,7 @@ def test_vectors_come_back_in_the_order_asked_for(workspace):
 
 def test_a_killed_run_gives_the_same_bytes(workspace, monkeypatch):
     root, _ = workspace
-    monkeypatch.setattr(embedder_module, "CHUNK_ROWS", 16)
+    monkeypatch.setattr(chunks_module, "CHUNK_ROWS", 16)
     run(root)
     names = ("index.faiss", "index.json", "items.sqlite", "reference.npy")
     whole = {name: (root / "index" / name).read_bytes() for name in names}

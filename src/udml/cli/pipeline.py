@@ -102,10 +102,13 @@ def _preset(options: argparse.Namespace) -> None:
 
 # Settings are read before a stage's code is loaded, which takes seconds: wrong ones are said at once.
 def _prepare(options: argparse.Namespace) -> None:
-    params = load_params().prepare
+    params = load_params()
+    from udml.compute.engine import engine_of
+
+    run = engine_of(params.compute)
     from udml.data.prepare import counts_line, prepare
 
-    print(counts_line(prepare(paths.DATA, paths.PREPARED, params)))
+    print(counts_line(prepare(paths.DATA, paths.PREPARED, params.prepare, run)))
 
 
 def _validate(options: argparse.Namespace) -> None:
@@ -134,10 +137,13 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _index(options: argparse.Namespace) -> None:
-    params = load_params().index
+    params = load_params()
+    from udml.compute.engine import engine_of
+
+    run = engine_of(params.compute)
     from udml.search.index import index
 
-    index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, params)
+    index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, params.index, run)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ _WORDS = {
     "attempt to write a readonly database": errno.EROFS,
     **{os.strerror(code): code for code in (*_NO_ROOM, *_HINTS)},
 }
-_TEMPORARY = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+\.tmp")
+_TEMPORARY = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+(?:-[0-9a-f]{8})?\.tmp")
 
 
 def in_words(error: Exception) -> str | None:

@@ -1,4 +1,4 @@
-"""The sections of `params.yaml`, one a stage."""
+"""The sections of `params.yaml`, one a stage, and where the work is done."""
 
 from dataclasses import dataclass, field
 
@@ -132,6 +132,20 @@ class Retrain:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Where the work of the stages is done; what comes of it is the same."""
+
+    engine: str = "local"
+    address: str = "auto"
+
+    def __post_init__(self) -> None:
+        one_of(self, "engine", ("local", "ray"))
+        host, _, port = self.address.rpartition(":")
+        if self.address != "auto" and (not host or "/" in host or not port.isdecimal()):
+            raise invalid(self, "address", "must be auto, or HOST:PORT of the cluster's head")
+
+
+@dataclass(frozen=True)
 class Params:
     """The whole of `params.yaml`."""
 
@@ -144,3 +158,4 @@ class Params:
     monitor: Monitor
     retrain: Retrain
     notify: Notify = field(default_factory=Notify)
+    compute: Compute = field(default_factory=Compute)

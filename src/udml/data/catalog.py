@@ -4,7 +4,8 @@ Row order is fixed by `image_id` order of arrival in the data manifest; every ar
 that speaks of "all images" has one entry per catalogue row, in this order.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +76,11 @@ class ImageStore:
     """Decoded RGB pixels of every catalogue row, memory-mapped: `store[row]` copies nothing.
 
     Attributes:
-        shards: one flat uint8 memory map per store file.
+        shards: the store files, by number.
         shard, offset, height, width: one entry per catalogue row.
     """
 
-    shards: list[np.ndarray]
+    shards: "StoreFiles"
     shard: np.ndarray
     offset: np.ndarray
     height: np.ndarray
@@ -95,6 +96,30 @@ class ImageStore:
         flat = self.shards[int(self.shard[row])][start : start + height * width * 3]
         return flat.reshape(height, width, 3)
 
+    def part(self, rows: np.ndarray) -> "ImageStore":
+        """The same pixels under new numbers, 0, 1, ...: those of `rows`, int [n]. Small where it is sent."""
+        columns = {name: getattr(self, name)[rows] for name in ("shard", "offset", "height", "width")}
+        return replace(self, **columns)
+
+
+class StoreFiles:
+    """A store's files, flat uint8 memory maps; sent to another process, they are opened as they are used."""
+
+    def __init__(self, prepared: Path) -> None:
+        """None of them is open yet."""
+        self._prepared = prepared
+        self._open: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, shard: int) -> np.ndarray:
+        if shard not in self._open:
+            path = store_file(self._prepared, shard)
+            empty = not path.exists() or path.stat().st_size == 0
+            self._open[shard] = np.empty(0, np.uint8) if empty else np.memmap(path, np.uint8, "r")
+        return self._open[shard]
+
+    def __reduce__(self) -> tuple[Callable[[Path], "StoreFiles"], tuple[Path]]:
+        return StoreFiles, (self._prepared,)
+
 
 def store_file(prepared: Path, shard: int) -> Path:
     """Path of one store file."""
@@ -105,13 +130,11 @@ def open_store(prepared: Path, catalog: pd.DataFrame | None = None) -> ImageStor
     """Open the store of `prepared`; rows are aligned with `catalog` (default: the whole catalogue)."""
     if catalog is None:
         catalog = read_catalog(prepared)
-    shards: list[np.ndarray] = []
+    files = StoreFiles(prepared)
     for shard in range(int(catalog["store_shard"].max()) + 1 if len(catalog) else 0):
-        path = store_file(prepared, shard)
-        empty = not path.exists() or path.stat().st_size == 0
-        shards.append(np.empty(0, np.uint8) if empty else np.memmap(path, np.uint8, "r"))
+        files[shard]  # what is open stays as it is when the files are replaced
     return ImageStore(
-        shards,
+        files,
         catalog["store_shard"].to_numpy(),
         catalog["store_offset"].to_numpy(),
         catalog["store_height"].to_numpy(),

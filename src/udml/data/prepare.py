@@ -1,9 +1,9 @@
 """The stage `prepare`: decode every imported file once, and write the catalogue and the pixel store.
 
-Each data shard becomes one store file, by a process pool over the shards. One pass then joins the
+Each data shard becomes one store file, shard by shard on whatever does the work. One pass then joins the
 shards' rows, finds duplicate groups, decides splits and writes the catalogue. Memory is constant but
 for columns of one value per image. The output is the same to the byte whatever the number of
-processes and however often the run was killed and resumed.
+processes, wherever they ran, and however often the run was killed and resumed.
 """
 
 import shutil
@@ -17,6 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from udml.compute.local import run_here
+from udml.compute.work import Run
 from udml.config import Prepare
 from udml.data.catalog import (
     CATALOG_FILE,
@@ -41,7 +43,7 @@ from udml.pixels import Reason
 CODE_VERSION = 5  # raise it when the same input and params would give other output or scratch files
 
 
-def prepare(data_root: Path, out: Path, params: Prepare) -> dict[str, Any]:
+def prepare(data_root: Path, out: Path, params: Prepare, run: Run = run_here) -> dict[str, Any]:
     """Write catalogue, quarantine list, summary and pixel store of `data_root` to `out`.
 
     Returns:
@@ -57,9 +59,9 @@ def prepare(data_root: Path, out: Path, params: Prepare) -> dict[str, Any]:
     result = scratch / "result"
     tasks = _tasks(manifest, data_root, scratch, params)
     (result / STORE_DIRECTORY).mkdir(parents=True, exist_ok=True)
-    decode_shards(tasks)
+    decode_shards(tasks, run)
     for left_over in scratch.rglob(".*.tmp"):  # of processes that were killed
-        left_over.unlink()
+        left_over.unlink(missing_ok=True)
     accepted, refused = _join(manifest, tasks)
     _check_counts(manifest, accepted, refused)
     catalog = _with_groups_and_splits(accepted, scratch, tasks, params)

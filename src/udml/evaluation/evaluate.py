@@ -7,16 +7,18 @@ import numpy as np
 import pandas as pd
 
 from udml import paths
+from udml.compute.engine import engine_of
+from udml.compute.work import Run
 from udml.config import Params
-from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
+from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.evaluation.files import write_metrics, write_plots, write_protocols
 from udml.evaluation.protocols import EvaluationSet
 from udml.evaluation.results import Evaluation
 from udml.evaluation.scoring import ModelVectors, compare_models, view_sources
 from udml.files import fingerprint, read_json, scratch_directory, sha256_file
-from udml.learning.views.strong import strong_view
-from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
+from udml.search.chunks import CHUNK_ROWS, Chunks, Views, embed_chunks
+from udml.search.embedder import Embedder
 from udml.search.gallery import GalleryIndex, open_index, vectors_of
 
 _FROZEN_FILE = "frozen.onnx"
@@ -64,17 +66,20 @@ def compare_with(other_model: Path, params: Params, whitened: Path | None = None
     index = open_index(paths.INDEXED, shipped.card)
     _require_same_data(index, test)
     shown = view_sources(test.groups, params.evaluate.seed)
-    views = _views(store, test.rows[shown], params.evaluate.seed)
+    views = Views(store, test.rows[shown], params.evaluate.seed)
     image_ids = catalog["image_id"].to_numpy()[test.rows]
-    models = [ModelVectors(shipped.card, vectors_of(index, image_ids), shipped.embed(views))]
     others = [other_model, *([whitened] if whitened else [])]
-    hashes = [sha256_file(path) for path in others]
+    hashes = [sha256_file(path) for path in (paths.MODEL, *others)]
     key = fingerprint(*hashes, sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS)
     scratch = scratch_directory("evaluate", key)
-    for path in others:
-        embedder = Embedder(path)
-        images = _embed(embedder, store, test.rows, scratch / path.stem, f"embed with {path}")
-        models.append(ModelVectors(embedder.card, images, embedder.embed(views)))
+    run = engine_of(params.compute)
+    own = Chunks(store, test.rows[:0], _made(scratch / "shipped"), views)
+    embed_chunks(shipped, own, "views", run)
+    shown_to_it = own.view_vectors(shipped.card.embedding_dim)
+    models = [ModelVectors(shipped.card, vectors_of(index, image_ids), shown_to_it)]
+    for number, path in enumerate(others):
+        chunks = Chunks(store, test.rows, _made(scratch / str(number)), views)
+        models.append(_embed(Embedder(path), chunks, f"embed with {path}", run))
     evaluation = compare_models(test, shown, models, params.evaluate, refined=index.mixed is not None)
     shutil.rmtree(scratch)
     return evaluation
@@ -103,15 +108,14 @@ def _require_same_data(index: GalleryIndex, test: EvaluationSet) -> None:
         )
 
 
-def _views(store: ImageStore, rows: np.ndarray, seed: int) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [strong_view(store[int(row)], rng) for row in rows]
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory
 
 
-def _embed(
-    embedder: Embedder, store: ImageStore, rows: np.ndarray, scratch: Path, description: str
-) -> np.ndarray:
-    """Vectors of the test rows, float32 [n, d]; what is made is kept in `scratch` until all is done."""
-    scratch.mkdir(exist_ok=True)
-    chunks = embed_store_resumably(embedder, store, rows, scratch, description)
-    return np.concatenate([np.empty((0, embedder.card.embedding_dim), np.float32), *chunks])
+def _embed(embedder: Embedder, chunks: Chunks, description: str, run: Run) -> ModelVectors:
+    """Vectors of the test images and of the views; what is made stays in scratch until all is done."""
+    embed_chunks(embedder, chunks, description, run)
+    dim = embedder.card.embedding_dim
+    images = np.concatenate([np.empty((0, dim), np.float32), *chunks.vectors()])
+    return ModelVectors(embedder.card, images, chunks.view_vectors(dim))

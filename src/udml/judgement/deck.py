@@ -14,7 +14,8 @@ from udml.files import atomic_path, fingerprint, read_json, remove, scratch_dire
 from udml.judgement.pairs import Pairs, pool
 from udml.judgement.results import queries_of, results
 from udml.pixels import Undecodable, decode
-from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
+from udml.search.chunks import CHUNK_ROWS, embed_store_resumably
+from udml.search.embedder import Embedder
 from udml.search.gallery import INFO_FILE, open_index, vectors_of
 
 _SHOWN_PX = 640

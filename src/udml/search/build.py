@@ -36,9 +36,19 @@ from udml.search.gallery import (
     Rows,
     search_base,
 )
+from udml.search.graph import (
+    HERE,
+    ChunkRows,
+    Found,
+    Gallery,
+    Spread,
+    exact_rows,
+    find_neighbours,
+    whom_to_mix_of,
+)
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
 from udml.search.mapping.places import PLACES_FILE, write_places
-from udml.search.neighbourhood import ROUNDS, mix_all, neighbour_graph, whom_to_mix
+from udml.search.neighbourhood import ROUNDS, mix_all
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200
@@ -91,28 +101,6 @@ def build(
     return built, *_tune(base, queries, exact_rows(kind, chunks), chunks, min_recall_at_10)
 
 
-class ChunkRows:
-    """Rows of several arrays as if they were one; what is asked for is copied."""
-
-    def __init__(self, chunks: Sequence[np.ndarray]) -> None:
-        self._chunks = chunks
-        self._starts = np.cumsum([0, *map(len, chunks)])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """float32 [n, d], in the order of `rows`, int [n]."""
-        found = np.empty((len(rows), self._chunks[0].shape[1]), np.float32)
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(owner):
-            own = owner == number
-            found[own] = self._chunks[number][rows[own] - self._starts[number]]
-        return found
-
-
-def exact_rows(kind: str, chunks: Sequence[np.ndarray]) -> ChunkRows | None:
-    """What an index of this kind ranks its candidates by, before it is written; see `search_base`."""
-    return ChunkRows(chunks) if kind == "ivf" else None
-
-
 def write_index(
     directory: Path,
     built: Any,
@@ -120,11 +108,12 @@ def write_index(
     info: IndexInfo,
     items: Iterable[IndexedItem],
     mix_neighbours: bool = False,
+    spread: Spread = HERE,
 ) -> None:
     """Write a built index and what is behind it to an existing directory, for `gallery.open_index`.
 
-    With `mix_neighbours` each image's mixture with its neighbours is written too, and searched by. The map
-    is laid out from the same neighbours.
+    With `mix_neighbours` each image's mixture with its neighbours is written too, and searched by; `spread`
+    says who finds them. The map is laid out from the same neighbours.
     """
     with atomic_path(directory / INDEX_FILE) as temporary:
         faiss.write_index(built, str(temporary))
@@ -137,10 +126,10 @@ def write_index(
     write_items(directory / ITEMS_FILE, items)
     info, near = replace(info, mixed_neighbours=0, mixed_because=""), None
     if mix_neighbours:
-        base, exact = faiss.downcast_index(built.index), exact_rows(info.kind, chunks)
-        graph = neighbour_graph(base, ChunkRows(chunks), info.count, exact)
-        near = graph[0]
-        info = _write_mixed(directory / MIXED_FILE, graph, chunks, info)
+        gallery = Gallery(faiss.downcast_index(built.index), ChunkRows(chunks), exact_rows(info.kind, chunks))
+        found = find_neighbours(gallery, info.kind, directory / INDEX_FILE, chunks, spread)
+        near = found.positions
+        info = _write_mixed(directory / MIXED_FILE, found, chunks, info)
     write_places(directory / PLACES_FILE, faiss.vector_to_array(built.id_map), ChunkRows(chunks), near)
     write_json(directory / INFO_FILE, asdict(replace(info, files=_written(directory))))
 
@@ -155,16 +144,14 @@ def _written(directory: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _write_mixed(
-    path: Path, graph: tuple[np.ndarray, np.ndarray], chunks: Sequence[np.ndarray], info: IndexInfo
-) -> IndexInfo:
+def _write_mixed(path: Path, found: Found, chunks: Sequence[np.ndarray], info: IndexInfo) -> IndexInfo:
     """Write each image's mixture with its neighbours, float16 [n, d], if any are to be mixed.
 
     Returns:
         The info with how many are, and why.
     """
     vectors = ChunkRows(chunks)
-    near, weights, reason = whom_to_mix(*graph, vectors)
+    near, weights, reason = whom_to_mix_of(found)
     mixed = near.shape[1]
     if mixed:
         with atomic_path(path) as temporary:

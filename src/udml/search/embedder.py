@@ -10,24 +10,21 @@ import numpy as np
 import onnxruntime
 
 from udml.errors import UdmlError
-from udml.files import atomic_path
 from udml.machine import usable_cores
 from udml.model_card import ModelCard, read_model_card
 from udml.pixels import Decoded, Reason, Undecodable, read_image
 from udml.processes import PerProcess
-from udml.progress import progress, say_going_on
+from udml.progress import progress
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from udml.data.catalog import ImageStore  # needs pandas, which searching does without
 
+_CUDA = "CUDAExecutionProvider"
 _MAX_BATCH = 32  # larger ones are no faster on CPUs
 _BATCH_BYTES = 2**28  # of one batch inside the graph: float32 pixels at full size, a few copies of them
 _FLOAT_COPIES = 4 * 3  # bytes per float32 value x copies alive during the resize
 _LENGTH_TOLERANCE = 1e-3
 _WINDOW = 256  # images that wait for others of equal shape, at most
-CHUNK_ROWS = 1024  # images embedded between two checkpoints
 
 
 class Embedder:
@@ -35,14 +32,16 @@ class Embedder:
 
     Attributes:
         card: what the model says about itself.
+        path: of its file.
     """
 
-    def __init__(self, model_path: Path, threads: int | None = None) -> None:
+    def __init__(self, model_path: Path, threads: int | None = None, gpu: bool = False) -> None:
         """Open a model file.
 
         Args:
             model_path: a file that `udml export` wrote.
             threads: cores to use; default all that this process may use.
+            gpu: use the GPU, where this ONNX Runtime has a provider for it.
 
         Raises:
             UdmlError: if there is no such file, it is not a model, or it carries no model card.
@@ -55,10 +54,11 @@ class Embedder:
         # Threads that spin while they wait take the cores from those that decode and serve.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        providers = [_CUDA] if gpu and _CUDA in onnxruntime.get_available_providers() else []
         try:
             self._session = PerProcess(
                 lambda: onnxruntime.InferenceSession(
-                    str(model_path), options, providers=["CPUExecutionProvider"]
+                    str(model_path), options, providers=[*providers, "CPUExecutionProvider"]
                 )
             )
         except Exception as error:  # ONNX Runtime has no common base for what it raises
@@ -66,7 +66,7 @@ class Embedder:
         self.card: ModelCard = read_model_card(
             self._session().get_modelmeta().custom_metadata_map, str(model_path)
         )
-        self._path = model_path
+        self.path = model_path
         self._input = self._session().get_inputs()[0].name
         self._output = self._session().get_outputs()[0].name
 
@@ -103,7 +103,7 @@ class Embedder:
         return vectors
 
     def _broken(self, what: str) -> UdmlError:
-        return UdmlError(f"{self._path} {what}", "train and export again; the model is broken")
+        return UdmlError(f"{self.path} {what}", "train and export again; the model is broken")
 
 
 def _batches(images: Sequence[np.ndarray]) -> Iterator[list[int]]:
@@ -137,49 +137,18 @@ def embed_store(
         float32 [n, d], unit rows in the order of `rows`.
     """
     with progress(range(len(rows)), description, unit="image") as bar:
-        return _embed_rows(embedder, store, rows, bar)
+        return embed_rows(embedder, store, rows, bar.update)
 
 
-def embed_store_resumably(
-    embedder: Embedder, store: "ImageStore", rows: np.ndarray, scratch: Path, description: str
-) -> Iterator[np.ndarray]:
-    """Embed rows of the image store chunk by chunk; chunks that are done survive a kill.
-
-    A chunk is a file in `scratch` and is read from there when the same work is started again.
-    Chunks are cut at the same rows either way, so the vectors are the same to the last bit.
-
-    Args:
-        embedder: the model.
-        store: decoded pixels.
-        rows: int [n], rows of the store.
-        scratch: an existing directory for this model, these rows and this store only.
-        description: of the progress bar.
-
-    Yields:
-        float32 [at most CHUNK_ROWS, d], read-only and memory-mapped, in the order of `rows`.
-    """
-    chunks = {
-        scratch / f"vectors-{start:09d}.npy": rows[start : start + CHUNK_ROWS]
-        for start in range(0, len(rows), CHUNK_ROWS)
-    }
-    done = sum(len(chunk) for file, chunk in chunks.items() if file.exists())
-    say_going_on(done, len(rows), "image")
-    with progress(range(len(rows)), description, unit="image") as bar:
-        bar.initial = bar.n = done  # what an earlier run did is not counted towards the speed
-        for file, chunk in chunks.items():
-            if not file.exists():
-                with atomic_path(file) as temporary, temporary.open("wb") as opened:
-                    np.save(opened, _embed_rows(embedder, store, chunk, bar))
-    for file in chunks:
-        yield np.load(file, mmap_mode="r")
-
-
-def _embed_rows(embedder: Embedder, store: "ImageStore", rows: np.ndarray, bar: "tqdm[Any]") -> np.ndarray:
+def embed_rows(
+    embedder: Embedder, store: "ImageStore", rows: np.ndarray, count: Callable[[int], object]
+) -> np.ndarray:
+    """As `embed_store`, telling `count` how many more rows are done."""
     result = np.empty((len(rows), embedder.card.embedding_dim), np.float32)
     for start in range(0, len(rows), _WINDOW):
         window = rows[start : start + _WINDOW]
         result[start : start + _WINDOW] = embedder.embed([store[int(row)] for row in window])
-        bar.update(len(window))
+        count(len(window))
     return result
 
 

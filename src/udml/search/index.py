@@ -12,13 +12,16 @@ import numpy as np
 import pandas as pd
 
 from udml import config
+from udml.compute.local import run_here
+from udml.compute.work import Run
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, sha256_file
-from udml.learning.views.strong import strong_view
-from udml.search.build import ChunkRows, build, exact_rows, kind_for, write_index
-from udml.search.embedder import CHUNK_ROWS, Embedder, embed_store_resumably
+from udml.search.build import build, kind_for, write_index
+from udml.search.chunks import CHUNK_ROWS, Chunks, Views, embed_chunks
+from udml.search.embedder import Embedder
 from udml.search.gallery import IndexInfo
+from udml.search.graph import ChunkRows, Spread, exact_rows
 from udml.search.items import IndexedItem
 from udml.search.no_match import nearest_others, spread_rows, threshold_at
 from udml.search.reference import write_reference
@@ -27,7 +30,7 @@ _VIEWS_SEED = 0
 _ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_shard", "data_offset", "group")
 
 
-def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> None:
+def index(exported: Path, prepared: Path, out: Path, params: config.Index, run: Run = run_here) -> None:
     """Write index.faiss, index.json, items.sqlite and reference.npy to `out`.
 
     Every catalogue row is indexed, whatever its split: people search all their pictures. Ids are the
@@ -38,6 +41,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         prepared: what the prepare stage wrote.
         out: replaced as a whole.
         params: sizes at which the kind of index changes, the recall demanded, the reference's size.
+        run: what does the work.
 
     Raises:
         UdmlError: if an input is missing or broken, or the recall demanded cannot be reached.
@@ -51,11 +55,15 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
     scratch = scratch_directory(
         "index", fingerprint(sha256_file(model), sha256_file(prepared / CATALOG_FILE), CHUNK_ROWS)
     )
-    chunks = list(embed_store_resumably(embedder, store, np.arange(len(catalog)), scratch, "index"))
-    kind = kind_for(len(catalog), params)
-    views = _strong_views(embedder, store, params.recall_queries) if kind != "flat" else None
+    kind, dim = kind_for(len(catalog), params), embedder.card.embedding_dim
+    views = _strong_views(store, params.recall_queries) if kind != "flat" else None
+    work = Chunks(store, np.arange(len(catalog)), scratch, views)
+    embed_chunks(embedder, work, "index", run)
+    chunks = list(work.vectors())
     ids = catalog["image_id"].to_numpy().astype(np.int64)
-    built, tuning, recall = build(chunks, ids, kind, views, params.min_recall_at_10)
+    built, tuning, recall = build(
+        chunks, ids, kind, work.view_vectors(dim) if views else None, params.min_recall_at_10
+    )
     rows = spread_rows(len(catalog))
     groups = catalog["group"].to_numpy()
     nearest = nearest_others(built.index, ChunkRows(chunks)[rows], groups, rows, exact_rows(kind, chunks))
@@ -63,7 +71,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         model_version=embedder.card.model_version,
         data_version=read_json(prepared / SUMMARY_FILE)["data_version"],
         kind=kind,
-        dim=embedder.card.embedding_dim,
+        dim=dim,
         count=len(catalog),
         recall_at_10=recall,
         search_parameters=tuning,
@@ -71,16 +79,17 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index) -> No
         no_match_error=params.no_match_error,
     )
     with atomic_directory(out) as unfinished:
-        write_index(unfinished, built, chunks, info, _items(catalog), params.mix_neighbours)
+        write_index(
+            unfinished, built, chunks, info, _items(catalog), params.mix_neighbours, Spread(run, scratch)
+        )
         write_reference(unfinished, catalog, store, params.reference_images)
     shutil.rmtree(scratch)
 
 
-def _strong_views(embedder: Embedder, store: ImageStore, count: int) -> np.ndarray:
-    """Embeddings of strongly changed views of images spread evenly over the store: float32 [count, d]."""
-    rng = np.random.default_rng(_VIEWS_SEED)
+def _strong_views(store: ImageStore, count: int) -> Views:
+    """Strongly changed views of images spread evenly over the store."""
     rows = np.unique(np.linspace(0, len(store) - 1, count).round().astype(np.int64))
-    return embedder.embed([strong_view(store[int(row)], rng) for row in rows])
+    return Views(store, rows, _VIEWS_SEED)
 
 
 def _items(catalog: pd.DataFrame) -> Iterator[IndexedItem]:

@@ -29,7 +29,7 @@ _TIE = 1e-6  # a matrix product may tell two equal vectors apart by less
 _CLEAR = 0.004  # a fall of reciprocity that is not chance
 _SHARE_OF_PEAK = 0.6  # nearer ones are surer than those at the edge of their kind
 _LEAST_IMAGES = 20  # fewer say nothing of their neighbourhoods
-_ROWS_AT_ONCE = 4096
+STRETCH_ROWS = 4096  # images looked at together; how many bears on the last bits
 _LISTS_AT_ONCE = 512  # of 32 vectors each: 33 MB at a length of 512
 
 
@@ -48,15 +48,25 @@ def neighbour_graph(
         Positions int32 and similarities float32, both [n, NEIGHBOURS], nearest first; -1 and 0 behind the
         last one.
     """
-    positions = np.full((count, NEIGHBOURS), -1, np.int32)
-    similarity = np.zeros((count, NEIGHBOURS), np.float32)
-    k = min(count, NEIGHBOURS + 1)
-    for start in range(0, count, _ROWS_AT_ONCE):
-        rows = np.arange(start, min(count, start + _ROWS_AT_ONCE))
-        own = np.ascontiguousarray(vectors[rows], np.float32)
-        found, places = search_base(base, own, k, exact)
-        others, near = kept_first(places != rows[:, None], places.astype(np.int32), found)
-        positions[rows, : k - 1], similarity[rows, : k - 1] = others[:, : k - 1], near[:, : k - 1]
+    positions = np.empty((count, NEIGHBOURS), np.int32)
+    similarity = np.empty((count, NEIGHBOURS), np.float32)
+    for start in range(0, count, STRETCH_ROWS):
+        rows = np.arange(start, min(count, start + STRETCH_ROWS))
+        positions[rows], similarity[rows] = neighbours_of(base, vectors, rows, exact)
+    return positions, similarity
+
+
+def neighbours_of(
+    base: Any, vectors: Rows, rows: np.ndarray, exact: Rows | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `neighbour_graph`, of the images at `rows`, int [m], alone: both [m, NEIGHBOURS]."""
+    positions = np.full((len(rows), NEIGHBOURS), -1, np.int32)
+    similarity = np.zeros((len(rows), NEIGHBOURS), np.float32)
+    k = min(base.ntotal, NEIGHBOURS + 1)
+    own = np.ascontiguousarray(vectors[rows], np.float32)
+    found, places = search_base(base, own, k, exact)
+    others, near = kept_first(places != rows[:, None], places.astype(np.int32), found)
+    positions[:, : k - 1], similarity[:, : k - 1] = others[:, : k - 1], near[:, : k - 1]
     return positions, similarity
 
 
@@ -133,11 +143,15 @@ def whom_to_mix(
 
 def first_copies(positions: np.ndarray, similarity: np.ndarray) -> np.ndarray:
     """The first of each image's copies, or the image itself: int32 [n], of a graph [n, m]."""
-    count = len(positions)
-    own = np.arange(count, dtype=np.int32)
-    copies = np.where((similarity > COPY) & (positions >= 0), positions, np.int32(count))
-    first = np.minimum(own, copies.min(axis=1, initial=count))
+    first = lowest_copies(positions, similarity)
     return first[first]
+
+
+def lowest_copies(positions: np.ndarray, similarity: np.ndarray, start: int = 0) -> np.ndarray:
+    """The lowest position among each image's copies and itself: int32 [m], of lists [m, k]."""
+    own = np.arange(start, start + len(positions), dtype=np.int32)
+    copies = np.where((similarity > COPY) & (positions >= 0), positions, own[:, None])
+    return np.minimum(own, copies.min(axis=1, initial=np.iinfo(np.int32).max))
 
 
 def reciprocity(positions: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -153,8 +167,8 @@ def reciprocity(positions: np.ndarray, first: np.ndarray) -> np.ndarray:
     positions = np.where(positions >= 0, first[positions], np.int32(-1))
     asking = np.flatnonzero(first == np.arange(len(first)))
     rank = np.full((len(asking), positions.shape[1]), positions.shape[1])  # its place in its neighbour's list
-    for start in range(0, len(asking), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
+    for start in range(0, len(asking), STRETCH_ROWS):
+        rows = slice(start, start + STRETCH_ROWS)
         own = asking[rows]
         theirs = positions[np.maximum(positions[own], 0)] == own[:, None, None]
         rank[rows] = np.where(theirs.any(axis=2), theirs.argmax(axis=2), positions.shape[1])
@@ -239,8 +253,8 @@ def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: n
         similarity: float32 [n, k], 0 for none.
         out: float16 or float32 [n, d].
     """
-    for start in range(0, len(positions), _ROWS_AT_ONCE):
-        rows = np.arange(start, min(len(positions), start + _ROWS_AT_ONCE))
+    for start in range(0, len(positions), STRETCH_ROWS):
+        rows = np.arange(start, min(len(positions), start + STRETCH_ROWS))
         places = np.maximum(positions[rows], 0)
         own = np.asarray(vectors[rows], np.float32)
         neighbours = np.asarray(vectors[places.ravel()], np.float32).reshape(*places.shape, own.shape[1])

@@ -1,0 +1,1 @@
+"""The work on a cluster beside the work on this machine."""

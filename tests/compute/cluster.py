@@ -1,0 +1,67 @@
+"""A real Ray cluster of several nodes on this machine, small: one core and 80 MB of shared memory a node."""
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+_STARTED_SECONDS = 600  # a busy machine takes its time, and Ray by itself waits for 30
+
+
+def small_cluster(nodes: int) -> Any:
+    """A cluster of `nodes` nodes that is reached from this machine only, and tells nobody of itself."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_agent_register_timeout_ms": str(1000 * _STARTED_SECONDS)}
+    from ray.cluster_utils import Cluster
+
+    _be_patient()
+    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **_node()})
+    for _ in range(nodes - 1):
+        cluster.add_node(wait=False, **_node())
+    return cluster
+
+
+def _node() -> dict[str, Any]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    return {
+        "num_cpus": 1,
+        "object_store_memory": 80 * 2**20,
+        "node_ip_address": "127.0.0.1",
+        "include_log_monitor": False,
+        "runtime_env_agent_port": port,
+    }
+
+
+def _be_patient() -> None:
+    """Ray gives a node 30 s to appear, and its agents 15 s to say their ports: too little on a busy machine.
+
+    The ports are known before: without the dashboard's packages there are none but the one chosen above.
+    """
+    from ray._private import services
+
+    start, get = services.start_raylet, services.get_node
+    if getattr(start, "patient", False):
+        return
+
+    def start_raylet(redis: str, gcs: str, node_id: str, *rest: Any, **options: Any) -> Any:
+        session = Path(rest[8])  # the parameter `session_dir`
+        ports = {"runtime_env_agent": options["runtime_env_agent_port"]}
+        for name in ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent"):
+            (session / f"{name}_port_{node_id}").write_text(str(ports.get(name, -1)))
+        return start(redis, gcs, node_id, *rest, **options)
+
+    def get_node(*which: Any) -> Any:
+        deadline = time.monotonic() + _STARTED_SECONDS
+        while True:
+            try:
+                return get(*which)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    start_raylet.patient = True  # type: ignore[attr-defined]
+    services.start_raylet, services.get_node = start_raylet, get_node

@@ -1,0 +1,172 @@
+"""The seam: which engine is taken, what the local one does, and that nothing but `ray` itself needs Ray."""
+
+import ast
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.fixtures.fakes import write_prepared
+from tests.fixtures.models import pictures
+from udml.compute import joining, local
+from udml.compute.engine import engine_of
+from udml.compute.local import run_here
+from udml.compute.node import Worker, sendable
+from udml.compute.work import Count, Place, Work
+from udml.config import Compute, parse_params
+from udml.data.catalog import open_store
+from udml.errors import UdmlError
+
+
+@dataclass(frozen=True)
+class Number:
+    file: Path
+    value: int
+
+
+def squares(whole_node: bool = False) -> Work[int, Number]:
+    return Work("squares", _open, _square, _is_there, _one, whole_node)
+
+
+def _open(place: Place) -> int:
+    return place.cores
+
+
+def _square(tool: int, item: Number, count: Count) -> None:
+    if item.value < 0:
+        raise UdmlError(f"{item.value} is below 0", "name another")
+    item.file.write_text(str(item.value**2))
+    count(1)
+
+
+def _is_there(item: Number) -> bool:
+    return item.file.exists()
+
+
+def _one(_: Number) -> int:
+    return 1
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("whole_node", [False, True])
+def test_every_item_is_done_once(tmp_path, monkeypatch, capsys, cores, whole_node) -> None:
+    monkeypatch.setattr(local, "usable_cores", lambda: cores)
+    items = [Number(tmp_path / str(value), value) for value in range(7)]
+    items[3].file.write_text("done before")
+    run_here(squares(whole_node), items)
+    assert capsys.readouterr().out == "going on at image 1 of 7\n"
+    assert [item.file.read_text() for item in items] == ["0", "1", "4", "done before", "16", "25", "36"]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_an_error_ends_the_work_and_keeps_what_is_done(tmp_path, monkeypatch, cores) -> None:
+    monkeypatch.setattr(local, "usable_cores", lambda: cores)
+    items = [Number(tmp_path / str(place), value) for place, value in enumerate([1, -5, 3])]
+    with pytest.raises(UdmlError, match="-5 is below 0") as caught:
+        run_here(squares(), items)
+    assert caught.value.hint == "name another"
+    assert not items[1].file.exists()
+
+
+def test_a_worker_of_a_node_gives_errors_back_and_makes_nothing_twice(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    worker = Worker(pickle.loads(pickle.dumps(sendable(squares()))), str(tmp_path), Place(1))
+    assert worker.open() is None
+    assert Path.cwd() == tmp_path
+    there = Number(tmp_path / "there", 2)
+    there.file.write_text("made by another")
+    assert worker.do(there) is None
+    assert there.file.read_text() == "made by another"
+    failed = worker.do(Number(tmp_path / "no", -1))
+    assert isinstance(failed, UdmlError)
+    assert failed.what.startswith("-1 is below 0 (on node ")
+    assert isinstance(Worker(squares(), str(tmp_path / "absent"), Place(1)).open(), FileNotFoundError)
+
+
+def test_a_part_of_the_store_is_small_when_sent_and_shows_the_same_pixels(tmp_path) -> None:
+    images = pictures(40)
+    store = open_store(write_prepared(tmp_path, images, [None] * 40, ["train"] * 40))
+    sent = pickle.dumps(store.part(np.array([7, 3, 39])))
+    assert len(sent) < 2000
+    part = pickle.loads(sent)
+    assert len(part) == 3
+    for row, source in enumerate([7, 3, 39]):
+        np.testing.assert_array_equal(part[row], images[source])
+
+
+def test_the_engine_is_chosen_by_the_settings_and_no_stage_depends_on_them(monkeypatch) -> None:
+    assert engine_of(Compute()) is run_here
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert values["compute"] == {"engine": "local", "address": "auto"}
+    del values["compute"]  # a file from before there was a choice
+    assert parse_params(values).compute == Compute()
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert not [name for name, stage in stages.items() if any("compute" in key for key in stage["params"])]
+    monkeypatch.setattr(joining, "find_spec", lambda name: None)
+    with pytest.raises(UdmlError, match="the package ray is not installed") as caught:
+        engine_of(Compute("ray"))
+    assert "[ray]" in caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["", "head", "ray://head:10001", "head:port", ":6379"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(UdmlError, match=r"compute\.address"):
+        Compute("ray", address)
+    with pytest.raises(UdmlError, match="did you mean ray"):
+        Compute("rays")
+
+
+def test_where_no_cluster_listens_is_one_sentence() -> None:
+    with pytest.raises(UdmlError, match=r"there is no Ray cluster at 127\.0\.0\.1:9") as caught:
+        joining._require_listening("127.0.0.1:9")
+    assert "compute.engine to local" in caught.value.hint
+
+
+def test_another_version_is_named() -> None:
+    pytest.importorskip("ray")
+    said = (
+        "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.9.1\n"
+        "This process on node 127.0.0.1 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+    )
+    wrapped = ConnectionError("Failed to connect to Ray cluster at head:6379")
+    wrapped.__cause__ = RuntimeError(said)
+    found = joining._in_words("head:6379", wrapped)
+    assert found.what.startswith("the cluster at head:6379 runs Ray 2.9.0 and Python 3.9.1, this is Ray ")
+
+
+def imports_of_ray(tree: ast.AST) -> list[int]:
+    """Lines that import Ray."""
+    names = {
+        node.lineno: [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return [line for line, found in names.items() if any(str(name).split(".")[0] == "ray" for name in found)]
+
+
+def test_only_joining_a_cluster_imports_ray_and_only_when_it_does() -> None:
+    files = [*(ROOT / "src" / "udml").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]
+    importing = [path for path in files if imports_of_ray(ast.parse(path.read_text()))]
+    assert [path.name for path in importing] == ["joining.py"]
+    body = ast.parse(importing[0].read_text()).body
+    assert not imports_of_ray(
+        ast.Module([node for node in body if not isinstance(node, ast.FunctionDef)], [])
+    )
+
+
+@pytest.mark.parametrize(("command", "status"), [(["--help"], 0), (["prepare"], 1)])
+def test_commands_run_where_ray_cannot_be_imported(tmp_path, command, status) -> None:
+    code = f"import sys\nsys.modules['ray'] = None\nfrom udml.cli import main\nsys.exit(main({command!r}))"
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert ("udml data import" in done.stderr) == (status == 1)

@@ -170,7 +170,7 @@ def headline(directory: Path) -> str:
     """A version's most telling figure, in percent, with the frozen backbone's."""
     metrics = read_json(directory / METRICS_FILE)
     for title, block, key in _HEADLINES:
-        if block in metrics["trained"]:
+        if key in metrics["trained"].get(block, {}):
             trained, frozen = (100 * metrics[kind][block][key] for kind in ("trained", "frozen"))
             return f"{title} {trained:.1f} % (frozen {frozen:.1f} %)"
     return ""

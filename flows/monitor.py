@@ -22,7 +22,8 @@ from prefect import flow, task
 from prefect.client.schemas.objects import State
 
 from flows.artifacts import show_drift
-from flows.ending import exit_status, or_failed
+from flows.ending import exit_status
+from flows.telling import and_tell, tell_of_drift
 from udml.files import read_json
 from udml.monitor.monitor import monitor_workspace
 from udml.registry.chosen import choose
@@ -34,7 +35,7 @@ TIMEOUT_SECONDS = 6 * 3600
 @flow(name="monitor", log_prints=True)
 def monitor(folder: str, version: str | None = None, out: str = "drift.html") -> dict[str, Any] | State[Any]:
     """Test the images of a folder against a version; returns what `udml monitor` writes as JSON."""
-    return or_failed(lambda: drift_verdict(given_path(folder), version, Path(out)))
+    return and_tell(lambda: drift_verdict(given_path(folder), version, Path(out)), "monitor")
 
 
 # The same images give the same verdict, so there are no retries.
@@ -57,6 +58,7 @@ def drift_verdict(path: Path, version: str | None = None, out: Path = Path("drif
     found = read_json(out.with_suffix(".json"))
     print(f"**{found['verdict']}**: {found['summary']} Pictures: {out.resolve()}")
     show_drift(found)
+    tell_of_drift(found)
     return found
 
 

@@ -17,7 +17,8 @@ if __name__ == "__main__":
 from prefect import flow, task
 from prefect.client.schemas.objects import State
 
-from flows.ending import exit_status, or_failed
+from flows.ending import exit_status
+from flows.telling import and_tell
 from udml.serving.engine import index_commands
 from udml.walking.given import given_path
 
@@ -33,7 +34,7 @@ def reindex(folder: str, min_share: float = MIN_SHARE) -> State[Any] | None:
         add(folder)
         compact(min_share)
 
-    return or_failed(do)
+    return and_tell(do, "reindex")
 
 
 # What failed once fails again, the disk full or a path wrong, so there are no retries.

@@ -22,8 +22,8 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.ending import or_failed
-from udml import paths
+from flows.telling import and_tell, tell_of_drift
+from udml import paths, tracing
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.files import SCRATCH, read_json
@@ -59,7 +59,7 @@ def retrain() -> State[Any]:
         except lease.LeaseTaken as taken:
             return Completed(name=_SKIPPED, message=str(taken))
 
-    return or_failed(do)
+    return and_tell(do, "retrain")
 
 
 def _retrain_in(copy: Path, models: Path, held: lease.Lease, revision: str) -> State[Any]:
@@ -136,7 +136,8 @@ def run_stage(name: str, copy: Path) -> None:
         UdmlError: if the stage fails; its last lines are in the message.
     """
     try:
-        workspace.run_in(copy, ["dvc", "repro", "--single-item", name], get_run_logger().info)
+        with tracing.span("stage", stage=name):
+            workspace.run_in(copy, ["dvc", "repro", "--single-item", name], get_run_logger().info)
     finally:
         if name == paths.VALIDATED.name:
             from flows.artifacts import show_validation
@@ -154,6 +155,7 @@ def watch_for_drift(copy: Path) -> tuple[str, str]:
     workspace.run_in(copy, command, get_run_logger().info, accept=MONITOR_STATUSES)
     found = read_json(copy / DRIFT_PAGE.with_suffix(".json"))
     show_drift(found)
+    tell_of_drift(found)
     return found["verdict"], found["summary"]
 
 
@@ -163,7 +165,8 @@ def challenge_champion(copy: Path) -> None:
     from flows.artifacts import show_challenge
     from udml.registry.challenge import NEIGHBOURS_FILE, RESULT, read_challenge
 
-    workspace.run_in(copy, ["udml", "models", "challenge"], get_run_logger().info)
+    with tracing.span("challenge"):
+        workspace.run_in(copy, ["udml", "models", "challenge"], get_run_logger().info)
     show_challenge(read_challenge(copy), copy / RESULT / NEIGHBOURS_FILE)
 
 

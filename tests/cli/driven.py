@@ -17,6 +17,7 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.fixtures.models import tiny_card, write_model
 from tests.pipeline import environment, make_workspace, run, write_pictures
+from tests.registry.signing.keys import write_keys
 from udml.files import read_json, write_json
 from udml.judgement.answers import append, stamped
 
@@ -110,6 +111,7 @@ def make(folder: Path, commands: Driver) -> Path:
     log.write_text("".join(line for line in log.open() if '"v3"' not in line))
     udml("index add ../added")
     udml("keys add ann")
+    write_keys(folder, "signing")
     append([stamped("0" * 64, "1" * 64, "same", "ann")], workspace / "judgements.jsonl")
     return workspace
 

@@ -1,6 +1,7 @@
 """Ordinary retrainings, by a real Prefect server, on a pipeline whose stages take a moment."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -102,9 +103,14 @@ def test_where_asked_to_only_drift_is_trained_on(workspace: Path, api_url: str) 
 
 @pytest.mark.slow
 def test_a_worse_challenger_is_refused_kept_and_not_tried_again(workspace: Path, api_url: str) -> None:
+    told = workspace / "told"
+    note = [sys.executable, "-c", f"import sys; open({str(told)!r}, 'a').write(sys.stdin.read() + '\\n')"]
+    set_params(workspace, "notify", command=note, events=["refused", "skipped"])
+    assert "are those of v1, the champion" in retrain(workspace, api_url)  # who is told is no news
     set_params(workspace, "train", seed=100)
     said = retrain(workspace, api_url)
     assert "Refused: v2 refused: MAP@R is" in said
+    assert [json.loads(line)["type"] for line in told.read_text().splitlines()] == ["skipped", "refused"]
     assert_serves(workspace, "v1")
     refusal = store.events(workspace / "models")[-1]
     assert (refusal["event"], refusal["version"]) == ("refuse", "v2")

@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "udml"
 # Data flows down this list: a room imports from those before it only.
 ROOMS = (
     "config", "data", "learning", "search", "collection", "evaluation", "judgement", "report", "export",
-    "registry", "monitor", "serving", "cli",
+    "registry", "monitor", "notifying", "serving", "cli",
 )  # fmt: skip
 # What may be used from a later room all the same, and why.
 LENT = {

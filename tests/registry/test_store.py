@@ -46,7 +46,7 @@ def forge(version: Path) -> None:
 def test_a_version_holds_everything_and_nobody_can_write_to_it(models: Path) -> None:
     bundle = store.verify(models, "v2")
     assert set(bundle.files) == {
-        "model.onnx", "metrics.json", "params.yaml", "dvc.lock",
+        "model.onnx", "metrics.json", "params.yaml", "dvc.lock", "bom.json",
         "index/index.faiss", "index/index.json", "index/items.sqlite",
     }  # fmt: skip
     assert (bundle.model_version, bundle.data_version, bundle.images) == ("model-1", "data-0", 30)

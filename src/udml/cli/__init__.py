@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from udml import __version__
 from udml.cli.judge import add_judge
+from udml.cli.operations import add_assistant
 from udml.cli.pipeline import add_pipeline
 from udml.cli.refused import in_words
 from udml.cli.search import add_searching
@@ -57,6 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"udml {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_pipeline, add_searching, add_uses, add_versions, add_judge, add_service):
+    for add in (add_pipeline, add_searching, add_uses, add_versions, add_judge, add_service, add_assistant):
         add(commands)
     return parser

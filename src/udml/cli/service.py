@@ -51,6 +51,10 @@ def _add_serve(commands: Commands) -> None:
         help="network of a proxy that is believed about where a request comes from; see docs/serving.md",
     )  # fmt: skip
     add(
+        "--require-signature", type=given_path, metavar="KEY",
+        help="serve only versions that this public key's owner signed; see docs/signing.md",
+    )  # fmt: skip
+    add(
         "--requests-per-minute", type=int, default=default.requests_per_minute, metavar="N",
         help="of one key, else of one address; 0 is no limit (default: %(default)s)",
     )  # fmt: skip
@@ -90,6 +94,7 @@ def _serve(options: argparse.Namespace) -> None:
         allowed_origins=tuple(options.allow_origin),
         allowed_hosts=tuple(options.allow_host),
         trusted_proxies=tuple(options.trusted_proxy),
+        require_signature=options.require_signature,
     )
     serve(settings, paths.MODELS, paths.DATA)
 

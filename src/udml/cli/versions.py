@@ -7,10 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from udml import paths
-from udml.cli.common import Commands, add_to
+from udml.cli.common import Commands, add_to, given_path, output_file
+from udml.cli.operations import add_documents
 from udml.config import load_params
 from udml.errors import UdmlError
 from udml.text import printable
+
+DEFAULT_PAGE = Path("LINEAGE")  # stands for a name made of the version's
 
 
 def add_versions(commands: Commands) -> None:
@@ -24,10 +27,18 @@ def _add_models(commands: Commands) -> None:
     models = commands.add_parser("models", help="keep versions of what serves; promote one, or go back")
     actions = models.add_subparsers(required=True, metavar="ACTION", dest="action")
     add_to(actions, "register", _models, "keep the workspace's model, index and figures as a version")
-    add_to(actions, "challenge", _models, "say whether the workspace's model would be promoted, and why")
+    add_to(actions, "challenge", _challenge, "say whether the workspace's model would be promoted, and why")
     add_to(actions, "list", _models, "the versions; * marks the champion")
     command = add_to(actions, "show", _models, "what a version is, and its files")
     command.add_argument("name", help="v1, v2, ... or champion")
+    command.add_argument(
+        "--lineage",
+        nargs="?",
+        const=DEFAULT_PAGE,
+        type=output_file,
+        metavar="FILE",
+        help="write a page of where it came from (default: v3-lineage.html)",
+    )
     command = add_to(actions, "diff", _models, "settings, figures, neighbours that two versions don't share")
     command.add_argument("before", help="v1, v2, ... or champion")
     command.add_argument("after", help="v1, v2, ... or champion")
@@ -38,32 +49,52 @@ def _add_models(commands: Commands) -> None:
     command.add_argument("--reason", default="", help="kept in the log")
     command = add_to(actions, "verify", _models, "compare versions with what was registered")
     command.add_argument("names", nargs="*", help="v1, v2, ... or champion (default: all)")
+    command.add_argument("--key", type=given_path, help="and with what this public key's owner signed")
     command = add_to(actions, "push", _models, "copy versions to the default DVC remote")
     command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
     command = add_to(actions, "pull", _models, "copy versions from the default DVC remote, and verify them")
     command.add_argument("names", nargs="*", help="v1, v2, ... (default: all)")
     add_to(actions, "log", _models, "what was registered, promoted and rolled back, and why")
+    add_documents(actions)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from udml.registry import commands
+
+    if options.lineage is None:
+        commands.show(paths.MODELS, options.name)
+    else:
+        commands.lineage(
+            paths.MODELS, options.name, None if options.lineage == DEFAULT_PAGE else options.lineage
+        )
+
+
+def _challenge(_: argparse.Namespace) -> None:
+    load_params()  # wrong ones are said before what follows is loaded
+    from udml.registry import commands
+
+    commands.challenge(paths.MODELS)
 
 
 def _models(options: argparse.Namespace) -> None:
-    if options.action == "challenge":
-        load_params()  # wrong ones are said before what follows is loaded
     from udml.registry import commands
 
     match options.action:
-        case "register" | "challenge":
-            getattr(commands, options.action)(paths.MODELS)
+        case "register":
+            commands.register(paths.MODELS)
         case "list":
             commands.show_list(paths.MODELS)
         case "show":
-            commands.show(paths.MODELS, options.name)
+            _show(options)
         case "diff":
             commands.diff(paths.MODELS, options.before, options.after)
         case "promote":
             commands.promote(paths.MODELS, options.name, options.reason)
         case "rollback":
             commands.rollback(paths.MODELS, options.reason)
-        case "verify" | "push" | "pull":
+        case "verify":
+            commands.verify(paths.MODELS, options.names, options.key)
+        case "push" | "pull":
             getattr(commands, options.action)(paths.MODELS, options.names)
         case "log":
             commands.show_log(paths.MODELS)
@@ -72,11 +103,9 @@ def _models(options: argparse.Namespace) -> None:
 def _retrain(options: argparse.Namespace) -> None:
     load_params()
     from udml.processes import run_command
-    from udml.registry.changes import check_for_news
 
     # with a Prefect server at hand, a run that finds nothing new is recorded there too
-    if "PREFECT_API_URL" not in os.environ and (said := check_for_news(Path())):
-        print(said)
+    if "PREFECT_API_URL" not in os.environ and _nothing_new():
         return
     if not Path("flows", "retrain.py").exists() and find_spec("flows") is None:
         here = printable(Path.cwd())
@@ -85,3 +114,23 @@ def _retrain(options: argparse.Namespace) -> None:
         run_command([sys.executable, "-m", "flows.retrain"], lambda line: print(line, flush=True))
     except UdmlError:  # its lines were printed as they came
         raise UdmlError("nothing was retrained; why is said above", "see docs/retraining.md") from None
+
+
+def _nothing_new() -> bool:
+    """Whether there is nothing to train on; says so, and tells whom it concerns."""
+    from udml.notifying.notice import tell
+    from udml.registry.changes import check_for_news
+    from udml.registry.lease import LeaseTaken
+
+    def skipped(said: str) -> None:
+        tell("skipped", said, Path(), lambda line: print(line, file=sys.stderr), flow="retrain")
+
+    try:
+        said = check_for_news(Path())
+    except LeaseTaken as taken:
+        skipped(taken.what)
+        raise
+    if said:
+        print(said)
+        skipped(said)
+    return bool(said)

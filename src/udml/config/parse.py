@@ -43,6 +43,8 @@ def _read(path: Path) -> Any:
 def parse_params(values: Any, origin: str = "params") -> Params:
     """Build `Params` from plain nested dictionaries; see `load_params` for the errors."""
     hints = get_type_hints(Params)
+    if isinstance(values, dict):  # a section that older files don't have is empty
+        values = {field.name: {} for field in fields(Params) if field.default_factory is not MISSING} | values
     check_keys(values, list(hints), origin)
     return Params(**{name: parse_section(values[name], hints[name], origin, name) for name in hints})
 

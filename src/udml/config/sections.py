@@ -1,8 +1,9 @@
 """The sections of `params.yaml`, one a stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from udml.config.checks import invalid, one_of, positive, share, within
+from udml.config.notify import Notify
 from udml.config.train import Train
 
 
@@ -142,3 +143,4 @@ class Params:
     evaluate: Evaluate
     monitor: Monitor
     retrain: Retrain
+    notify: Notify = field(default_factory=Notify)

@@ -5,6 +5,7 @@ models/versions/v3/
     model.onnx        the preprocessing is inside the graph
     index/            the FAISS index that this very model made
     metrics.json  protocols.json  params.yaml  dvc.lock
+    bom.json          what it is made of, CycloneDX; older versions have none
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from udml import paths
 from udml.errors import UdmlError
 from udml.files import files_below, read_json, sha256_file, utc_now, write_json
+from udml.registry.describing.bom import BOM_FILE, Facts, make_bom
 
 MANIFEST_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
@@ -24,6 +26,7 @@ METRICS_FILE = "metrics.json"
 PROTOCOLS_FILE = "protocols.json"  # how the figures were measured; older versions say so in metrics.json
 PARAMS_FILE = "params.yaml"
 LOCK_FILE = "dvc.lock"
+PACKAGES_FILE = "requirements.lock"
 _REGISTER = "register it again from its workspace with `udml models register`"
 
 
@@ -72,6 +75,7 @@ class Sources:
     params: Path
     lock: Path
     protocols: Path | None = None
+    packages: Path | None = None  # a lock file of packages, or an older version's bill of materials
 
 
 def workspace_sources(workspace: Path = Path()) -> Sources:
@@ -83,6 +87,7 @@ def workspace_sources(workspace: Path = Path()) -> Sources:
         workspace / PARAMS_FILE,
         workspace / LOCK_FILE,
         workspace / paths.PROTOCOLS,
+        workspace / PACKAGES_FILE,
     )
 
 
@@ -108,7 +113,7 @@ def write_bundle(
     from udml.search.embedder import Embedder
     from udml.search.gallery import open_index
 
-    needed = [path for path in vars(sources).values() if path not in (None, sources.protocols)]
+    needed = (sources.model, sources.index, sources.metrics, sources.params, sources.lock)
     missing = [str(path) for path in needed if not path.exists()]
     if missing:
         raise UdmlError(f"there is no {', no '.join(missing)}", "run `dvc repro` first")
@@ -121,6 +126,10 @@ def write_bundle(
     shutil.copyfile(sources.lock, directory / LOCK_FILE)
     if sources.protocols is not None and sources.protocols.exists():
         shutil.copyfile(sources.protocols, directory / PROTOCOLS_FILE)
+    revision = git_revision() if revision is None else revision
+    model_sha256 = sha256_file(directory / MODEL_FILE)
+    facts = Facts(name, card, model_sha256, info.count, info.data_version, revision)
+    write_json(directory / BOM_FILE, make_bom(facts, read_json(sources.metrics), sources.packages))
     files = {str(path.relative_to(directory)): record(path) for path in files_below(directory)}
     bundle = Bundle(
         name=name,
@@ -128,7 +137,7 @@ def write_bundle(
         model_version=card.model_version,
         data_version=info.data_version,
         images=info.count,
-        git_revision=git_revision() if revision is None else revision,
+        git_revision=revision,
         protocol=card.protocol,
         compacted_from=compacted_from,
         files=files,

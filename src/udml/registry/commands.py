@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from udml.files import read_json
+from udml.files import atomic_path, read_json
 from udml.registry import compare, remote, store
 from udml.registry.bundle import METRICS_FILE, PROTOCOLS_FILE, read_bundle, workspace_sources
 from udml.registry.judged.models import kept_figure
+from udml.registry.signing.carried import pull_signatures, push_signatures
+from udml.registry.signing.check import read_key, require_signed
 from udml.text import readable
 
 # the figure shown in the list: the first of these that a version has
@@ -54,6 +56,32 @@ def show(models: Path, name: str) -> None:
         print(f"{'file':14} {path}  {file.size_bytes:,} bytes  sha256 {file.sha256[:16]}")
 
 
+def card(models: Path, name: str) -> None:
+    """A version's model card, in Markdown."""
+    from udml.registry.describing.card import make_card
+
+    print(make_card(models, name), end="")
+
+
+def lineage(models: Path, name: str, out: Path | None) -> None:
+    """Write the page of where a version came from."""
+    from udml.registry.describing.lineage import make_lineage
+
+    html = make_lineage(models, name)
+    path = out or Path(f"{store.version_directory(models, name).name}-lineage.html")
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    print(f"open {path.resolve().as_uri()}")
+
+
+def report(models: Path) -> None:
+    """The challenge as Markdown."""
+    from udml.registry.challenge import challenge
+    from udml.registry.describing.comment import as_comment
+
+    print(as_comment(challenge(models)))
+
+
 def diff(models: Path, before: str, after: str) -> None:
     """Settings, figures and neighbours that two versions don't share."""
     old, new = (store.version_directory(models, name) for name in (before, after))
@@ -89,27 +117,47 @@ def challenge(models: Path) -> None:
     print(f"\n{result.reason}\nin full: {RESULT}")
 
 
-def verify(models: Path, names: list[str]) -> None:
-    """Compare versions with what was registered; all of them if none is named."""
-    for name in names or store.version_names(models):
-        bundle = store.verify(models, store.version_directory(models, name).name)
-        print(f"{bundle.name}: all {len(bundle.files)} files are what was registered")
+def verify(models: Path, names: list[str], key: Path | None) -> None:
+    """Compare versions with what was registered, and what a key signed; all of them if none is named."""
+    known = None if key is None else read_key(key)
+    for given in names or store.version_names(models):
+        name = store.version_directory(models, given).name
+        bundle = store.verify(models, name)
+        if known is not None:
+            require_signed(models, name, known)
+        signed = "" if known is None else f", signed with the key of {known.name}"
+        print(f"{name}: all {len(bundle.files)} files are what was registered{signed}")
+
+
+def sign(models: Path, name: str, key: Path) -> None:
+    """Sign a version."""
+    from udml.registry.signing.sign import sign
+
+    path = sign(models, store.version_directory(models, name).name, key)
+    print(f"signed {path.stem}: {path}")
 
 
 def push(models: Path, names: list[str]) -> None:
     """Copy versions to the default DVC remote."""
     opened = remote.open_remote(Path())
     _say_copied(remote.push(models, opened, names), f"pushed to {opened.url}")
+    _say_signed(push_signatures(models, opened, names))
 
 
 def pull(models: Path, names: list[str]) -> None:
     """Copy versions from the default DVC remote."""
     opened = remote.open_remote(Path())
     _say_copied(remote.pull(models, opened, names), f"pulled from {opened.url}")
+    _say_signed(pull_signatures(models, opened, names))
 
 
 def _say_copied(names: list[str], what: str) -> None:
     print(f"{what}: {', '.join(names) or 'nothing, both have the same versions'}")
+
+
+def _say_signed(names: list[str]) -> None:
+    if names:
+        print(f"with signatures of {', '.join(names)}")
 
 
 def show_log(models: Path) -> None:

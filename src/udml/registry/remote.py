@@ -90,7 +90,7 @@ def push(models: Path, remote: Remote, names: list[str]) -> list[str]:
     for name in names or store.version_names(models):
         bundle = store.verify(models, name)
         directory = store.version_directory(models, name)
-        with _failing(remote):
+        with failing(remote):
             if _same(remote, name, directory):
                 continue
             for path, file in progress(list(bundle.files.items()), f"push {name}", unit="file"):
@@ -112,19 +112,19 @@ def pull(models: Path, remote: Remote, names: list[str]) -> list[str]:
         UdmlError: if the remote lacks one, another of that name is here, a file is not what its
             version says, or the remote fails. A version that raises is not there afterwards.
     """
-    with _failing(remote):
+    with failing(remote):
         known = remote_names(remote)
     copied = []
     for name in names or known:
         if name not in known:
             raise UdmlError(f"there is no version {name} on {remote.url}", f"there are {', '.join(known)}")
         if name in store.version_names(models):
-            with _failing(remote):
+            with failing(remote):
                 _same(remote, name, store.version_directory(models, name))
             continue
         download = models / _PULLED / name
         try:
-            with atomic_directory(download) as building, _failing(remote, pulling=True):
+            with atomic_directory(download) as building, failing(remote, pulling=True):
                 _download(remote, name, building)
             store.adopt(models, name, download)
         finally:
@@ -197,7 +197,7 @@ def _publish(remote: Remote, name: str, manifest: Path) -> None:
 
 
 @contextmanager
-def _failing(remote: Remote, pulling: bool = False) -> Iterator[None]:
+def failing(remote: Remote, pulling: bool = False) -> Iterator[None]:
     """Say which remote failed, whatever its library raises."""
     try:
         yield

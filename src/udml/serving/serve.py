@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from udml import tracing
 from udml.errors import UdmlError, install_hint
 from udml.serving.service.settings import Settings
 
@@ -31,10 +32,14 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
         from udml.serving.http.app import create_app
     except ModuleNotFoundError as error:
         raise UdmlError(f"serving needs {error.name}", install_hint("serve")) from error
-    from udml.serving.engine.searcher import Searcher
+    from udml.serving.opening import opener
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    run_app(settings, lambda: create_app(settings, models, lambda place: Searcher.open(place, data)))
+    tracing.start("udml-serve")
+    try:
+        run_app(settings, lambda: create_app(settings, models, opener(settings, data)))
+    finally:
+        tracing.stop()
 
 
 def run_app(settings: Settings, make: Callable[[], Any]) -> None:

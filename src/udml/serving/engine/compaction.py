@@ -29,6 +29,7 @@ from udml.registry.bundle import (
     Sources,
     read_bundle,
 )
+from udml.registry.describing.bom import BOM_FILE
 from udml.search.build import build, kind_for, write_index
 from udml.search.gallery import OLD_REFERENCE_FILE, REFERENCE_FILE, vectors_of
 from udml.search.items import NOT_IN_DATA, IndexedItem
@@ -81,7 +82,8 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
 
 def _sources(version: Path, index: Path) -> Sources:
     metrics, params, lock = (version / name for name in (METRICS_FILE, PARAMS_FILE, LOCK_FILE))
-    return Sources(version / MODEL_FILE, index, metrics, params, lock, version / PROTOCOLS_FILE)
+    kept = (version / PROTOCOLS_FILE, version / BOM_FILE)
+    return Sources(version / MODEL_FILE, index, metrics, params, lock, *kept)
 
 
 def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path) -> None:

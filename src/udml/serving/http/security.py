@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from udml import tracing
 from udml.serving.addresses import UNKNOWN, caller_address, caller_network
 from udml.serving.http.connections import MAX_HEAD_BYTES, Door, connection_bounds
 from udml.serving.http.keys import owner
@@ -115,7 +116,9 @@ class Guard:
         except Problem as problem:
             await problem_response(problem)(scope, receive, send_with_headers)
         else:
-            await self._app(scope, receive, send_with_headers)
+            with tracing.span("request", tracing.told(Headers(scope=scope)), method=scope["method"]):
+                await self._app(scope, receive, send_with_headers)
+                tracing.note(route=getattr(scope.get("route"), "path", "none"), status=status)
         finally:
             self._running[caller] -= 1
             self._running += Counter()  # forgets who has none

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from udml import tracing
 from udml.cropping import Crop
 from udml.serving.decoders import Decoders, decode_bounded
 from udml.serving.engine.answers import Hit, Wanted
@@ -47,6 +48,7 @@ class _Job:
     pixels: np.ndarray = field(default_factory=lambda: np.empty(0))
     queued: float = 0.0
     to_embed: bool = True  # else its pixels are the answer
+    span: Any = field(default_factory=tracing.here)  # that its parts belong to, in whatever thread
 
 
 class Batcher:
@@ -109,7 +111,7 @@ class Batcher:
         self._count(1)
         try:
             self._decoders.submit(
-                lambda: decode_bounded(job.version.searcher, job.data, self._max_pixels, job.crop),
+                lambda: self._decode(job),
                 job.answer.done,
                 lambda pixels: self._decoded(job, pixels),
             )
@@ -133,6 +135,10 @@ class Batcher:
         self._metrics.waiting.set(self._waiting)
 
     # --- in the decoding threads ------------------------------------------------------------------
+
+    def _decode(self, job: _Job) -> np.ndarray:
+        with tracing.part("decode", job.span):
+            return decode_bounded(job.version.searcher, job.data, self._max_pixels, job.crop)
 
     def _decoded(self, job: _Job, pixels: np.ndarray | Exception) -> None:
         if isinstance(pixels, Exception):
@@ -183,10 +189,12 @@ class Batcher:
             self._metrics.stage_seconds.labels("wait").observe(now - job.queued)
         self._metrics.batch_images.observe(len(batch))
         searcher = batch[0].version.searcher
-        with self._metrics.stage_seconds.labels("embed").time():
+        spans = [job.span for job in batch]
+        with self._metrics.stage_seconds.labels("embed").time(), tracing.part("embed", *spans):
             vectors = searcher.embed_images([job.pixels for job in batch])
         answers = [Answer(vector, []) for vector in vectors]
-        with self._metrics.stage_seconds.labels("search").time():
+        searched = [job.span for job in batch if job.wanted]
+        with self._metrics.stage_seconds.labels("search").time(), tracing.part("search", *searched):
             for wanted in {job.wanted for job in batch if job.wanted}:
                 rows = [row for row, job in enumerate(batch) if job.wanted == wanted]
                 found = searcher.neighbours(

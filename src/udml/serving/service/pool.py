@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from udml import tracing
 from udml.deadlines import of_use_until
 from udml.decoding.budget import as_long_as_wanted
 from udml.machine import usable_cores
@@ -27,6 +28,7 @@ class BoundedPool:
 
     def __init__(self, max_waiting: int, seconds: float, name: str = "lookup") -> None:
         self._threads = ThreadPoolExecutor(usable_cores(), name)
+        self._name = name
         self._max_waiting = max_waiting
         self._seconds = seconds
         self._waiting = 0
@@ -48,10 +50,10 @@ class BoundedPool:
             self._waiting -= 1
             version.release()
 
-        gone = threading.Event()
+        gone, span = threading.Event(), tracing.here()
 
         def in_time() -> T:
-            with of_use_until(until), as_long_as_wanted(gone.is_set):
+            with of_use_until(until), as_long_as_wanted(gone.is_set), tracing.part(self._name, span):
                 return work()
 
         future = self._threads.submit(in_time)

@@ -24,6 +24,7 @@ class Settings:
         allowed_origins: other web sites whose pages may call the API (CORS).
         allowed_hosts: names that the service answers to besides local ones, such as a proxy passes on.
         trusted_proxies: networks whose word on where a request comes from counts.
+        require_signature: file of the public key that must have signed what serves; read at the start.
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +40,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    require_signature: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_upload_bytes", "max_pixels", "max_waiting", "deadline_seconds"):

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from udml.search.gallery import vectors_of
 from udml.serving.engine.searcher import Searcher
 
-MAX_IMAGES = 50_000  # of the index; larger ones are browsed by a random sample: a second, 100 MB
+MAX_IMAGES = 50_000  # larger collections are browsed by a sample, spread evenly: a second, 100 MB
 _MAX_CLUSTERS = 60  # more than a person looks through
 _ITERATIONS = 15
 _MAX_POINTS_PER_CLUSTER = 256  # that k-means looks at
@@ -30,25 +29,15 @@ class Clusters:
 
 
 def group_collection(searcher: Searcher) -> Clusters:
-    """Group what is in a collection now, or a random sample of it."""
-    collection = searcher.collection
-    overlay = collection.refresh()
-    indexed = np.setdiff1d(collection.index.ids, overlay.hidden)
-    images = len(indexed) + len(overlay.ids)
-    if len(indexed) > MAX_IMAGES:
-        indexed = np.random.default_rng(0).choice(indexed, MAX_IMAGES, replace=False)
-    ids = np.concatenate([indexed, overlay.ids[:MAX_IMAGES]])
-    vectors = np.concatenate([vectors_of(collection.index, indexed), overlay.vectors[:MAX_IMAGES]])
+    """Group what is in a collection now, or a sample of it."""
+    ids, vectors, images = searcher.collection.sample(MAX_IMAGES)
     return Clusters(group(ids, vectors), len(ids), images)
 
 
 def spread_over(searcher: Searcher, at_most: int) -> tuple[list[int], int]:
     """Ids spread evenly over a collection in the order it was indexed and added, and how many there are."""
-    overlay = searcher.collection.refresh()
-    indexed = searcher.collection.index.ids
-    ids = np.concatenate([indexed[~np.isin(indexed, overlay.hidden)], overlay.ids])
-    chosen = np.unique(np.linspace(0, len(ids) - 1, min(at_most, len(ids))).round().astype(np.int64))
-    return ids[chosen].tolist(), len(ids)
+    ids, _, images = searcher.collection.sample(at_most)
+    return ids.tolist(), images
 
 
 def group(image_ids: np.ndarray, vectors: np.ndarray) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from udml.collection.outcome import GoneError
-from udml.errors import BusyError, UdmlError
+from udml.errors import BusyError, StoreLostError, UdmlError
 from udml.pixels import Reason, Undecodable
 
 MEDIA_TYPE = "application/problem+json"
@@ -95,6 +95,8 @@ async def _of_engine(_: Request, error: Exception) -> JSONResponse:
     """A fault of the service's own files is told to the operator, not to the caller."""
     if isinstance(error, BusyError):
         return problem_response(busy("changing", "others are changing the collection; try again shortly"))
+    if isinstance(error, StoreLostError):
+        return problem_response(busy("store_lost", error.what))
     if isinstance(error, GoneError):
         return problem_response(Problem(410, "gone", error.what))
     log.error("%s", error)

@@ -16,6 +16,7 @@ from udml.serving.http.keys import read_keys
 from udml.serving.http.security import Guard
 from udml.serving.service import problems
 from udml.serving.service.metrics import Metrics
+from udml.serving.service.pointing import ChampionLink, Pointer
 from udml.serving.service.service import Service
 from udml.serving.service.settings import Settings
 from udml.serving.service.switching import POLL_SECONDS, Opener, Versions
@@ -31,20 +32,23 @@ _PAGE = {
 _KEYS_POLL_SECONDS = 0.5
 
 
-def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard:
+def create_app(
+    settings: Settings, models: Path, open_searcher: Opener, pointer: Pointer | None = None
+) -> Guard:
     """The service on the champion of a registry.
 
     Args:
         settings: limits and doors.
         models: the registry.
         open_searcher: opens the directory of a version.
+        pointer: says which version serves, instead of the registry's link.
 
     Raises:
         UdmlError: if there is no champion, it cannot be opened, or the keys cannot be read.
     """
     metrics = Metrics()
     keys = None if settings.keys is None else read_keys(settings.keys)
-    versions = Versions(models, open_searcher, metrics)
+    versions = Versions(pointer or ChampionLink(models, open_searcher), metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

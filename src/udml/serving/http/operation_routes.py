@@ -38,6 +38,8 @@ async def ready(service: ForAnyone) -> schemas.Readiness:
     """Whether it can search now; and what was changed, but is not in force since it could not be read."""
     if not service.batcher.alive:
         raise busy("not_ready", "the engine has stopped")
+    if service.versions.problem:
+        raise busy("store_lost", service.versions.problem)
     return schemas.Readiness(status="ok", behind=sorted(n for n, w in service.watches.items() if w.behind))
 
 

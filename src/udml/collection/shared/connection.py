@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ MOST_FOUND = 16_384  # rows in one answer: Milvus gives no more
 _WAIT_SECONDS = 5.0
 _LONG_SECONDS = 600.0  # building an index, loading a collection
 _REST_SECONDS = 1.0  # after a failure nobody asks again for so long
+_NO_CONNECTION = (2, -1)  # pymilvus's codes
 _NOT_FOUND, _NOT_LOADED, _NO_ALIAS = 100, 101, 1600  # Milvus's codes
 Row = dict[str, Any]
 
@@ -25,7 +27,7 @@ class Connection:
 
     Attributes:
         uri: `http://host:19530`, with a database behind a slash where it is not the default one; or a
-            file that ends in .db, which Milvus Lite opens, for one process.
+            file that ends in .db, which Milvus Lite opens, for one process. Without a user's name and password.
         problem: why the last request got no answer, a sentence; None where it got one.
     """
 
@@ -44,7 +46,8 @@ class Connection:
         self._lock = threading.Lock()
         self._client: Any = None
         self._try_at = 0.0
-        self.uri = uri
+        self._address = uri
+        self.uri = re.sub(r"//[^/@]*@", "//", uri)
         self.problem: str | None = None
 
     def ask(self, method: str, *arguments: Any, long: bool = False, **named: Any) -> Any:
@@ -59,12 +62,12 @@ class Connection:
             raise self._lost()
         try:
             try:
-                found = self._request(method, arguments, named, long)
-            except self._pymilvus.MilvusException as error:
-                if error.code != _NOT_LOADED or method == "load_collection":
+                found = self._loaded(method, arguments, named, long)
+            except Exception as error:
+                if self.problem is not None or not _is_of_connection(error):
                     raise
-                self._request("load_collection", arguments[:1], {}, long=True)
-                found = self._request(method, arguments, named, long)
+                self.close()  # a server may end connections at any time: try once more on a new one
+                found = self._loaded(method, arguments, named, long)
         except Exception as error:  # of gRPC, of pymilvus, of the system: each has its own
             raise self._failed(error) from error
         self.problem = None
@@ -140,18 +143,26 @@ class Connection:
         except Exception as error:
             raise self._failed(error) from error
 
+    def _loaded(self, method: str, arguments: Sequence[Any], named: Row, long: bool) -> Any:
+        try:
+            return self._request(method, arguments, named, long)
+        except self._pymilvus.MilvusException as error:
+            if error.code != _NOT_LOADED:
+                raise
+            self._request("load_collection", arguments[:1], {}, long=True)
+            return self._request(method, arguments, named, long)
+
     def _request(self, method: str, arguments: Sequence[Any], named: Row, long: bool) -> Any:
         with self._lock:
             if self._client is None:
                 token = os.environ.get(TOKEN_VARIABLE, "")
-                self._client = self._pymilvus.MilvusClient(self.uri, token=token, timeout=_WAIT_SECONDS)
+                self._client = self._pymilvus.MilvusClient(self._address, token=token, timeout=_WAIT_SECONDS)
             client = self._client
         seconds = _LONG_SECONDS if long else deadlines.wait_seconds(_WAIT_SECONDS)
         return getattr(client, method)(*arguments, timeout=seconds, **named)
 
     def _failed(self, error: Exception) -> StoreLostError:
-        code = getattr(error, "code", None)
-        if not isinstance(code, int) or code in (2, -1):  # of gRPC, or of the connection
+        if _is_of_connection(error):
             self.problem = f"Milvus at {self.uri} does not answer"
             self._try_at = time.monotonic() + _REST_SECONDS
             return self._lost()
@@ -160,6 +171,12 @@ class Connection:
 
     def _lost(self) -> StoreLostError:
         return StoreLostError(self.problem or "", "check that it runs and that the address is right")
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Whether Milvus has not answered at all; its own errors have numbers."""
+    code = getattr(error, "code", None)
+    return not isinstance(code, int) or code in _NO_CONNECTION
 
 
 def _literal(value: Any) -> str:

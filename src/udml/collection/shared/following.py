@@ -57,7 +57,7 @@ def remember(models: Path, shared: SharedStore) -> None:
     write_json(models / SHARED_FILE, asdict(shared))
 
 
-def push_champion(models: Path, version: Path, shared: SharedStore) -> int:
+def push_champion(models: Path, version: Path, shared: SharedStore, data: Path = Path("data")) -> int:
     """Bring the champion to a store, make it the one that serves there, and remember the store.
 
     Returns:
@@ -72,7 +72,7 @@ def push_champion(models: Path, version: Path, shared: SharedStore) -> int:
     connection = Connection(shared.uri)
     try:
         with exclusive(models / _REGISTRY_LOCK):
-            _push(connection, shared, models, version, Path("data"))
+            _push(connection, shared, models, version, data)
             move_alias(connection, collection_of(version))
             remember(models, shared)
         return connection.count(collection_of(version))

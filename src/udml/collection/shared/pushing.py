@@ -59,7 +59,7 @@ def upload(connection: Connection, building: str, index: GalleryIndex, items: It
     starts = range(0, index.info.count, _ROWS_AT_ONCE)
     for first in progress(starts, "push", unit="batch"):
         positions = np.arange(first, min(index.info.count, first + _ROWS_AT_ONCE))
-        connection.ask("insert", building, list(_rows(index, items, positions)), long=True)
+        connection.ask("upsert", building, list(_rows(index, items, positions)), long=True)
     connection.ask("flush", building, long=True)
     connection.ask("load_collection", building, long=True)
 

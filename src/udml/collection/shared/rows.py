@@ -126,18 +126,18 @@ def make_collection(
         )
     for field in set(fields) & set(_SEARCHED):
         indexes.add_index(field, index_type="INVERTED")
-    named = {"schema": schema, "index_params": indexes, "consistency_level": "Strong"}
-    connection.ask("create_collection", name, long=True, **named)
+    connection.ask("create_collection", name, schema=schema, consistency_level="Strong", long=True)
+    connection.ask("create_index", name, indexes, sync=False, long=True)  # loading waits for them
 
 
 def make_tables(connection: Connection) -> None:
-    """Make what is not any version's, unless it is there."""
+    """Make what is not any version's, unless it is there: whole, like a version's."""
     there = set(connection.ask("list_collections"))
-    flat = {"index_type": "FLAT"}
-    if CHANGES not in there:
-        make_collection(connection, CHANGES, CHANGE_FIELDS, {"nothing": 2}, flat)
-    if VERSIONS not in there:
-        make_collection(connection, VERSIONS, ("source", "info"), {"nothing": 2}, flat)
+    for name, fields in ((CHANGES, CHANGE_FIELDS), (VERSIONS, ("source", "info"))):
+        if name not in there:
+            make_collection(connection, BUILDING + name, fields, {"nothing": 2}, {"index_type": "FLAT"})
+            connection.ask("load_collection", BUILDING + name, long=True)
+            connection.ask("rename_collection", BUILDING + name, name)
 
 
 def _text(value: str) -> str:

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from udml.serving.http import schemas
 from udml.serving.http.dependencies import CurrentVersion, ForAnyone, ForReaders, problems
-from udml.serving.service.problems import busy
+from udml.serving.service.problems import busy, store_lost
 
 router = APIRouter(tags=["operation"])
 
@@ -39,7 +39,7 @@ async def ready(service: ForAnyone) -> schemas.Readiness:
     if not service.batcher.alive:
         raise busy("not_ready", "the engine has stopped")
     if service.versions.problem:
-        raise busy("store_lost", service.versions.problem)
+        raise store_lost()
     return schemas.Readiness(status="ok", behind=sorted(n for n, w in service.watches.items() if w.behind))
 
 

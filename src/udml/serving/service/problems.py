@@ -46,6 +46,11 @@ def busy(code: str, sentence: str, retry_after_seconds: int = 1) -> Problem:
     return Problem(503, code, sentence, {"Retry-After": str(retry_after_seconds)})
 
 
+def store_lost() -> Problem:
+    """A 503 that says what is lacking; where it is, callers need not know."""
+    return busy("store_lost", "the store of the collection does not answer; try again shortly")
+
+
 def undecodable(error: Undecodable) -> Problem:
     """Why an upload holds no usable image."""
     status = {Reason.TOO_LARGE: 413, Reason.NOT_AN_IMAGE: 415}.get(error.reason, 422)
@@ -96,7 +101,8 @@ async def _of_engine(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, BusyError):
         return problem_response(busy("changing", "others are changing the collection; try again shortly"))
     if isinstance(error, StoreLostError):
-        return problem_response(busy("store_lost", error.what))
+        log.error("%s", error)
+        return problem_response(store_lost())
     if isinstance(error, GoneError):
         return problem_response(Problem(410, "gone", error.what))
     log.error("%s", error)

@@ -48,6 +48,7 @@ def test_two_services_show_the_same_and_switch_together(
         until(lambda: one.get("/v1/version").json()["version"] == "v1")
 
 
+@pytest.mark.slow
 def test_a_store_that_is_lost_is_said_and_comes_back(tmp_path: Path) -> None:
     server = Lite(tmp_path)
     try:
@@ -67,6 +68,7 @@ def test_a_store_that_is_lost_is_said_and_comes_back(tmp_path: Path) -> None:
                 assert "does not answer" in problem(answer, 503, "store_lost")
                 assert answer.headers["retry-after"] == "1"
             assert client.get("/healthz").status_code == 200
+            until(lambda: 'udml_behind{what="champion"} 1.0' in client.get("/metrics").text)
             with pytest.raises(UdmlError, match="does not answer"):
                 make_version(tmp_path, BASE, seed=7)  # nothing is promoted that services could not follow
             assert store.champion_name(tmp_path / "models") == "v1"

@@ -27,7 +27,7 @@ class Connection:
 
     Attributes:
         uri: `http://host:19530`, with a database behind a slash where it is not the default one; or a
-            file that ends in .db, which Milvus Lite opens, for one process. Without a user's name and password.
+            file that ends in .db, which Milvus Lite opens, for one process. Without name and password.
         problem: why the last request got no answer, a sentence; None where it got one.
     """
 

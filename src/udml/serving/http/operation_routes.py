@@ -1,8 +1,11 @@
 """What operators ask: which version, is it alive, is it ready, how is it doing."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from udml.errors import StoreLostError
 from udml.serving.http import schemas
 from udml.serving.http.dependencies import CurrentVersion, ForAnyone, ForReaders, problems
 from udml.serving.service.problems import busy, store_lost
@@ -48,5 +51,8 @@ async def metrics(service: ForReaders, version: CurrentVersion) -> Response:
     """Figures for Prometheus."""
     for name, watch in service.watches.items():
         service.metrics.behind.labels(name).set(watch.behind is not None)
-    service.metrics.items.set(await service.observe(version, lambda: len(version.searcher)))
+    with suppress(
+        StoreLostError
+    ):  # `behind` says so; other figures are wanted all the more
+        service.metrics.items.set(await service.observe(version, lambda: len(version.searcher)))
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -51,8 +51,6 @@ async def metrics(service: ForReaders, version: CurrentVersion) -> Response:
     """Figures for Prometheus."""
     for name, watch in service.watches.items():
         service.metrics.behind.labels(name).set(watch.behind is not None)
-    with suppress(
-        StoreLostError
-    ):  # `behind` says so; other figures are wanted all the more
+    with suppress(StoreLostError):  # `behind` says so; other figures are wanted all the more
         service.metrics.items.set(await service.observe(version, lambda: len(version.searcher)))
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

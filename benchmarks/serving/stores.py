@@ -35,7 +35,6 @@ from udml.search.gallery import GalleryIndex, IndexInfo, open_index
 from udml.search.items import ITEMS_FILE, IndexedItem, Items
 
 _PORT = 19540
-_QUERIES = 300
 _MIN_RECALL = 0.97
 _TIE = 1e-5
 
@@ -44,12 +43,13 @@ def main() -> None:
     """Build, push, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--directory", type=Path, default=Path("/tmp/udml-stores"))
     parser.add_argument("--uri", help="Milvus, an empty database (default: Milvus Lite is started)")
     options = parser.parse_args()
     chunks, queries = make_vectors(options.directory, options.images)
     with np.load(queries) as stored:
-        tuning, test = stored["tuning"], stored["test"][:_QUERIES]
+        tuning, test = stored["tuning"], stored["test"][: options.queries]
     exact = -np.sort(-(test @ np.concatenate(chunks).T), axis=1)[:, :K]
     print("| index | search | store | recall@10 | same ten | ms, median | ms, 95 % |")
     print("|---|---|---|---|---|---|---|")

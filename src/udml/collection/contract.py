@@ -2,7 +2,7 @@
 
 There are two: an index in FAISS with what was added to it in SQLite (`udml.collection.collection`), for one
 machine; and Milvus (`udml.collection.shared`), for many services. `tests/collection/test_contract.py` runs
-against both. Which version serves, and when that changes, is `udml.serving.service.pointing`.
+against both. Which version serves, and when that changes, is `udml.serving.engine.pointing`.
 
 Shapes: n queries or images, k neighbours, d embedding length.
 """

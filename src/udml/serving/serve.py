@@ -15,9 +15,9 @@ from udml.errors import UdmlError, install_hint
 from udml.serving.service.settings import Settings
 
 if TYPE_CHECKING:
+    from udml.serving.engine.pointing import ChampionAlias
     from udml.serving.http.connections import Door
     from udml.serving.http.security import Guard
-    from udml.serving.service.pointing import ChampionAlias
 
 _MAX_PENDING = 500  # connections that wait to be accepted
 _DRAIN_SECONDS = 10  # what takes longer is stopped, so that SIGTERM ends the service in 15
@@ -58,8 +58,8 @@ def serve(settings: Settings, models: Path, data: Path, shared: SharedStore | No
 
 def _champion_alias(shared: SharedStore, models: Path, data: Path) -> "ChampionAlias":
     from udml.collection.shared.connection import Connection
+    from udml.serving.engine.pointing import ChampionAlias
     from udml.serving.engine.shared import open_shared
-    from udml.serving.service.pointing import ChampionAlias
 
     return ChampionAlias(Connection(shared.uri), lambda name: open_shared(name, shared, models, data))
 

@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 _CODE = """
 import sys
 sys.modules.update(dict.fromkeys(("pymilvus", "milvus_lite", "fsspec", "grpc")))
-import udml.serving.http.app, udml.serving.serve, udml.serving.engine.shared, udml.serving.service.pointing
+import udml.serving.http.app, udml.serving.serve, udml.serving.engine.shared, udml.serving.engine.pointing
 from udml.cli import main
 assert main(["serve", "--help"] if False else ["serve", "--store", "milvus"]) == 1
 assert main(["serve", "--uri", "http://127.0.0.1:1"]) == 1

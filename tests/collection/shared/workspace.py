@@ -10,9 +10,9 @@ from tests.serving.live import files, make_version
 from udml.collection.shared.connection import Connection
 from udml.collection.shared.following import SharedStore, push_champion
 from udml.registry import store
+from udml.serving.engine.pointing import ChampionAlias
 from udml.serving.engine.shared import open_shared
 from udml.serving.http.app import create_app
-from udml.serving.service.pointing import ChampionAlias
 from udml.serving.service.settings import Settings
 
 BASE = files(24, seed=1, prefix="base")

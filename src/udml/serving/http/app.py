@@ -10,13 +10,13 @@ from fastapi import FastAPI, Response
 from starlette.middleware.cors import CORSMiddleware
 
 from udml import __version__
+from udml.serving.engine.pointing import ChampionLink, Pointer
 from udml.serving.http import collection_routes, operation_routes, search_routes
 from udml.serving.http.dependencies import VERSION_HEADER
 from udml.serving.http.keys import read_keys
 from udml.serving.http.security import Guard
 from udml.serving.service import problems
 from udml.serving.service.metrics import Metrics
-from udml.serving.service.pointing import ChampionLink, Pointer
 from udml.serving.service.service import Service
 from udml.serving.service.settings import Settings
 from udml.serving.service.switching import POLL_SECONDS, Opener, Versions

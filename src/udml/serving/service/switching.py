@@ -17,9 +17,9 @@ import numpy as np
 
 from udml.errors import UdmlError
 from udml.machine import give_back_freed_memory
+from udml.serving.engine.pointing import Pointer
 from udml.serving.engine.searcher import Searcher
 from udml.serving.service.metrics import Metrics
-from udml.serving.service.pointing import Pointer
 from udml.serving.service.watching import Watch
 
 POLL_SECONDS = 0.2  # reading a link takes microseconds

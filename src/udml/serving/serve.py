@@ -16,6 +16,7 @@ from udml.serving.service.settings import Settings
 
 if TYPE_CHECKING:
     from udml.serving.engine.pointing import ChampionAlias
+    from udml.serving.engine.searcher import Searcher
     from udml.serving.http.connections import Door
     from udml.serving.http.security import Guard
 
@@ -46,7 +47,7 @@ def serve(settings: Settings, models: Path, data: Path, shared: SharedStore | No
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     def make() -> "Guard":
-        pointer = None if shared is None else _champion_alias(shared, models, data)
+        pointer = None if shared is None else _champion_alias(settings, shared, models, data)
         return create_app(settings, models, opener(settings, data), pointer)
 
     tracing.start("udml-serve")
@@ -56,12 +57,21 @@ def serve(settings: Settings, models: Path, data: Path, shared: SharedStore | No
         tracing.stop()
 
 
-def _champion_alias(shared: SharedStore, models: Path, data: Path) -> "ChampionAlias":
+def _champion_alias(settings: Settings, shared: SharedStore, models: Path, data: Path) -> "ChampionAlias":
     from udml.collection.shared.connection import Connection
+    from udml.collection.shared.rows import version_of
+    from udml.registry.signing.check import read_key, require_signed
     from udml.serving.engine.pointing import ChampionAlias
     from udml.serving.engine.shared import open_shared
 
-    return ChampionAlias(Connection(shared.uri), lambda name: open_shared(name, shared, models, data))
+    key = None if settings.require_signature is None else read_key(settings.require_signature)
+
+    def open_named(name: str) -> "Searcher":
+        if key is not None:
+            require_signed(models, version_of(name)[0], key)
+        return open_shared(name, shared, models, data)
+
+    return ChampionAlias(Connection(shared.uri), open_named)
 
 
 def run_app(settings: Settings, make: Callable[[], Any]) -> None:

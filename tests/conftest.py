@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
+if TYPE_CHECKING:
+    from tests.fixtures.lite import Lite
+
 ROOT = Path(__file__).parent.parent
 GROCERY = ROOT.parent / "shared" / "data" / "grocery"
 
@@ -33,6 +37,16 @@ def grocery() -> Path:
     if not (GROCERY / "train.txt").exists():
         pytest.skip(f"the Grocery Store Dataset is not at {GROCERY}")
     return GROCERY
+
+
+@pytest.fixture(scope="session")
+def lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Lite"]:
+    """A running Milvus Lite; every test takes a database of its own."""
+    from tests.fixtures.lite import Lite
+
+    server = Lite(tmp_path_factory.mktemp("milvus"))
+    yield server
+    server.kill()
 
 
 @pytest.fixture

@@ -19,6 +19,10 @@ class BusyError(UdmlError):
     """Others are at it: the same will do later."""
 
 
+class StoreLostError(UdmlError):
+    """The store of the collection cannot be reached; nothing was done, and the same will do later."""
+
+
 def reason(error: BaseException) -> str:
     """Why something failed, for a person: of the system's errors without their number and path."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -51,6 +51,8 @@ COMMANDS = [
     _command("index add ../more"),
     _command("index remove 0.png"),
     _command("index compact"),
+    # no Milvus is there: it says so; what it does with one, tests/collection/shared show
+    _command("index push --uri http://127.0.0.1:1", writes=False, good=(1,)),
     _command("embed ../more --out vectors.parquet"),
     _command("search ../more", writes=False),
     _command("search ../more/0.png --version champion --picture strip.jpg"),

@@ -3,6 +3,7 @@
 import argparse
 
 from udml.cli.common import add_to, add_walk_arguments, given_path, walk_rules
+from udml.cli.shared import add_push
 
 
 def add_index_actions(command: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_index_actions(command: argparse.ArgumentParser) -> None:
     compact.add_argument(
         "--min-share", type=float, default=0.0, help="only if at least this share has changed (default: 0)"
     )
+    add_push(actions)
 
 
 def _change_index(options: argparse.Namespace) -> None:

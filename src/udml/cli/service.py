@@ -5,6 +5,7 @@ from pathlib import Path
 
 from udml import paths
 from udml.cli.common import Commands, add_to, at_least_one, given_path
+from udml.cli.shared import add_store_arguments, store_of
 
 
 def add_service(commands: Commands) -> None:
@@ -27,6 +28,7 @@ def _add_serve(commands: Commands) -> None:
     add = command.add_argument
     add("--host", default=default.host, help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=int, default=default.port, help="default: %(default)s; 0 takes a free one")
+    add_store_arguments(command)
     add(
         "--keys",
         type=given_path,
@@ -96,7 +98,7 @@ def _serve(options: argparse.Namespace) -> None:
         trusted_proxies=tuple(options.trusted_proxy),
         require_signature=options.require_signature,
     )
-    serve(settings, paths.MODELS, paths.DATA)
+    serve(settings, paths.MODELS, paths.DATA, store_of(options, paths.MODELS))
 
 
 def _add_keys(commands: Commands) -> None:

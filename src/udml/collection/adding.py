@@ -37,7 +37,7 @@ def add_file(
     for item in known:
         if live(items.get(item.image_id), change.get(item.image_id)):
             return Added(file.source, item.image_id, Status.PRESENT, name=item.source)
-    own = image_id(file.source) if _is_name(file.source) else None
+    own = image_id(file.source) if is_name(file.source) else None
     if known:  # it was removed
         item = next((item for item in known if item.image_id == own), known[0])
     elif own is None:
@@ -96,5 +96,6 @@ def speaks_of(changed: ChangedItem, indexed: IndexedItem) -> bool:
     return changed.sha256 == indexed.sha256
 
 
-def _is_name(source: str) -> bool:
+def is_name(source: str) -> bool:
+    """Whether an image may be called so."""
     return 0 < len(source) <= _MAX_SOURCE_LENGTH and not any("\ud800" <= c <= "\udfff" for c in source)

@@ -15,9 +15,9 @@ import numpy as np
 from udml.collection.adding import add_file, live, speaks_of
 from udml.collection.additions import Additions
 from udml.collection.change import ChangedItem, State
-from udml.collection.outcome import Added, GoneError, NewFile, NoImageError
-from udml.collection.overlay import Overlay, OverlayRows, search_overlaid
-from udml.collection.refined import mixtures_of_added, search_refined
+from udml.collection.outcome import Added, GoneError, NewFile, unknown_image
+from udml.collection.overlay import Overlay, OverlayRows, evenly_spread, search_overlaid
+from udml.collection.refined import mixtures_of_added, rows_of, search_refined
 from udml.data.originals import ImportedOriginals
 from udml.errors import UdmlError
 from udml.pixels import Undecodable
@@ -48,7 +48,7 @@ class Collection:
             embed: gives the index's model's vectors for files; called for additions that it has not
                 seen yet, now and whenever another process brings some.
         """
-        self.index = index
+        self.index, self.info = index, index.info
         self._items = items
         self._additions = additions
         self._data = data
@@ -130,7 +130,7 @@ class Collection:
         changed = self._additions.get(image_id) if self._additions else None
         item = live(self._items.get(image_id), changed)
         if item is None:
-            raise _unknown(image_id)
+            raise unknown_image(image_id)
         return item
 
     def vector(self, image_id: int) -> np.ndarray:
@@ -144,8 +144,17 @@ class Collection:
             return vector_at(self.index, item.position)
         row = np.flatnonzero(overlay.ids == image_id)
         if len(row) == 0:
-            raise _unknown(image_id)
+            raise unknown_image(image_id)
         return overlay.vectors[row[0]]
+
+    def vectors(self, image_ids: Sequence[int]) -> np.ndarray:
+        """The vectors of images that a search has found, float32 [n, d]; zeros for one that is gone."""
+        return rows_of(self.index, self.refresh(), np.array(image_ids, np.int64), mixed=False)
+
+    def sample(self, at_most: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Images spread evenly over the collection: ids, vectors, and how many there are; see `contract`."""
+        ids, images = evenly_spread(self.index, overlay := self.refresh(), at_most)
+        return ids, rows_of(self.index, overlay, ids, mixed=False), images
 
     def original(self, image_id: int) -> bytes:
         """The bytes of an image's file.
@@ -220,7 +229,7 @@ class Collection:
             for i in dict.fromkeys(image_ids):
                 item = live(self._items.get(i), change.get(i))
                 if item is None:
-                    raise _unknown(i)
+                    raise unknown_image(i)
                 change.remove(item)
         self.refresh()
 
@@ -280,12 +289,6 @@ class Collection:
 
 def _closed(_: Sequence["bytes | np.ndarray"]) -> list[np.ndarray | Undecodable]:
     raise UdmlError("this collection is closed", "open it again")
-
-
-def _unknown(image_id: int) -> NoImageError:
-    return NoImageError(
-        f"there is no image {image_id} in the collection", "ids come from search results", image_id
-    )
 
 
 class _VectorsMissingError(Exception):

@@ -46,7 +46,7 @@ class CopyGroups:
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
-        self._same = _comparison(collection.original)
+        self._same = near_duplicates(collection.original)
         self._known: tuple[int, dict[int, int]] = (-1, {})  # of added images, at a revision
 
     def firsts(self, image_ids: Iterable[int], overlay: Overlay) -> dict[int, int]:
@@ -106,7 +106,7 @@ def first_of(item: IndexedItem) -> int:
     return item.image_id if item.copy_of is None else item.copy_of
 
 
-def _comparison(original: Callable[[int], bytes]) -> Callable[[int, int], bool]:
+def near_duplicates(original: Callable[[int], bytes]) -> Callable[[int, int], bool]:
     """Whether two images, by their ids, are near-duplicates; what has no original here is like no other."""
 
     @lru_cache(_LOOKS_KEPT)

@@ -16,6 +16,13 @@ class NoImageError(UdmlError):
         self.image_id = image_id
 
 
+def unknown_image(image_id: int) -> NoImageError:
+    """What to raise where an id is of no image."""
+    return NoImageError(
+        f"there is no image {image_id} in the collection", "ids come from search results", image_id
+    )
+
+
 class GoneError(UdmlError):
     """The image is in the collection, but nobody has kept its original."""
 

@@ -105,6 +105,13 @@ def search_index(
     return np.take_along_axis(similarity, first, axis=1), np.take_along_axis(ids, first, axis=1)
 
 
+def evenly_spread(index: GalleryIndex, overlay: Overlay, at_most: int) -> tuple[np.ndarray, int]:
+    """Ids spread evenly over what was indexed, then added, int64 [n], and how many images there are."""
+    ids = np.concatenate([index.ids[~np.isin(index.ids, overlay.hidden)], overlay.ids])
+    chosen = np.unique(np.linspace(0, len(ids) - 1, min(at_most, len(ids))).round().astype(np.int64))
+    return ids[chosen], len(ids)
+
+
 def search_overlaid(
     index: GalleryIndex, overlay: Overlay, queries: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -44,10 +44,10 @@ def _order(
     ids: np.ndarray,
     lowest: float,
 ) -> np.ndarray:
-    nearest = _rows_of(index, overlay, ids[:NEIGHBOURS], mixed=False)
+    nearest = rows_of(index, overlay, ids[:NEIGHBOURS], mixed=False)
     kept = nearest_distinct(similarity[:NEIGHBOURS], nearest, index.info.mixed_neighbours)
     expanded = mix_one(query, similarity[kept], nearest[kept])
-    return refined_order(similarity, _rows_of(index, overlay, ids, mixed=True) @ expanded, lowest)
+    return refined_order(similarity, rows_of(index, overlay, ids, mixed=True) @ expanded, lowest)
 
 
 def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray) -> np.ndarray:
@@ -58,9 +58,9 @@ def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray
     similarity, ids = search_overlaid(index, overlay, vectors, NEIGHBOURS)
     mixed = np.empty_like(vectors)
     for row, vector in enumerate(vectors):
-        plain = _rows_of(index, overlay, ids[row], mixed=False)
+        plain = rows_of(index, overlay, ids[row], mixed=False)
         kept = nearest_distinct(similarity[row], plain, k)
-        nearest = _rows_of(index, overlay, ids[row, kept], mixed=True)
+        nearest = rows_of(index, overlay, ids[row, kept], mixed=True)
         mixed[row] = mix_one(vector, similarity[row, kept], nearest)
     return mixed
 
@@ -69,17 +69,18 @@ def _images(index: GalleryIndex, overlay: Overlay) -> int:
     return index.info.count - len(overlay.hidden) + len(overlay.ids)
 
 
-def _rows_of(index: GalleryIndex, overlay: Overlay, ids: np.ndarray, mixed: bool) -> np.ndarray:
-    """Vectors or mixtures of images that a search has found, float32 [n, d]."""
-    rows = np.empty((len(ids), index.info.dim), np.float32)
+def rows_of(index: GalleryIndex, overlay: Overlay, ids: np.ndarray, mixed: bool) -> np.ndarray:
+    """Vectors or mixtures of images that a search has found, float32 [n, d]; zeros for one that is gone."""
+    rows = np.zeros((len(ids), index.info.dim), np.float32)
     positions = positions_of(index, ids)
     added = np.isin(ids, overlay.ids)
-    inside = positions[~added]
+    indexed = ~added & (positions >= 0)
+    inside = positions[indexed]
     if mixed and index.mixed is not None:
-        rows[~added] = index.mixed[inside]
-    else:
-        rows[~added] = index.base.reconstruct_batch(inside) if index.exact is None else index.exact[inside]
+        rows[indexed] = index.mixed[inside]
+    elif len(inside):
+        rows[indexed] = index.base.reconstruct_batch(inside) if index.exact is None else index.exact[inside]
     own = overlay.mixed if mixed else overlay.vectors
-    for place in np.flatnonzero(added):
-        rows[place] = own[np.flatnonzero(overlay.ids == ids[place])[0]]
+    order = np.argsort(overlay.ids)
+    rows[added] = own[order[np.searchsorted(overlay.ids, ids[added], sorter=order)]]
     return rows

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from udml.collection.shared import following
 from udml.errors import UdmlError, reason
 from udml.files import (
     atomic_directory,
@@ -116,9 +117,11 @@ def promote(
                 f"{name} was made to replace {instead_of}, but the champion is {champion} now",
                 f"start again from {champion}, or `udml models promote {name}` if you want it all the same",
             )
+        following.bring(models, _directory(models, name))
         check()
         if champion != name:
             _switch(models, name, "promote", reason, **({"gate": gate} if gate else {}))
+        following.point(models, _directory(models, name))
     return bundle
 
 
@@ -144,7 +147,9 @@ def rollback(models: Path, reason: str) -> Bundle:
                 "there is no earlier champion to go back to", "`udml models log` tells its history"
             )
         bundle = verify(models, champions[-2])
+        following.bring(models, _directory(models, champions[-2]))
         _switch(models, champions[-2], "rollback", reason)
+        following.point(models, _directory(models, champions[-2]))
     return bundle
 
 

@@ -10,18 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from udml import tracing
+from udml.collection.shared.following import SharedStore
 from udml.errors import UdmlError, install_hint
 from udml.serving.service.settings import Settings
 
 if TYPE_CHECKING:
+    from udml.serving.engine.pointing import ChampionAlias
+    from udml.serving.engine.searcher import Searcher
     from udml.serving.http.connections import Door
+    from udml.serving.http.security import Guard
 
 _MAX_PENDING = 500  # connections that wait to be accepted
 _DRAIN_SECONDS = 10  # what takes longer is stopped, so that SIGTERM ends the service in 15
 
 
-def serve(settings: Settings, models: Path, data: Path) -> None:
+def serve(settings: Settings, models: Path, data: Path, shared: SharedStore | None = None) -> None:
     """Serve the champion until SIGTERM or Ctrl-C, then answer what has begun and stop.
+
+    Args:
+        settings: limits and doors.
+        models: the registry.
+        data: the imported data.
+        shared: the store of the collection; None for the one in the registry.
 
     Raises:
         UdmlError: if it cannot start.
@@ -35,11 +45,33 @@ def serve(settings: Settings, models: Path, data: Path) -> None:
     from udml.serving.opening import opener
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    def make() -> "Guard":
+        pointer = None if shared is None else _champion_alias(settings, shared, models, data)
+        return create_app(settings, models, opener(settings, data), pointer)
+
     tracing.start("udml-serve")
     try:
-        run_app(settings, lambda: create_app(settings, models, opener(settings, data)))
+        run_app(settings, make)
     finally:
         tracing.stop()
+
+
+def _champion_alias(settings: Settings, shared: SharedStore, models: Path, data: Path) -> "ChampionAlias":
+    from udml.collection.shared.connection import Connection
+    from udml.collection.shared.rows import version_of
+    from udml.registry.signing.check import read_key, require_signed
+    from udml.serving.engine.pointing import ChampionAlias
+    from udml.serving.engine.shared import open_shared
+
+    key = None if settings.require_signature is None else read_key(settings.require_signature)
+
+    def open_named(name: str) -> "Searcher":
+        if key is not None:
+            require_signed(models, version_of(name)[0], key)
+        return open_shared(name, shared, models, data)
+
+    return ChampionAlias(Connection(shared.uri), open_named)
 
 
 def run_app(settings: Settings, make: Callable[[], Any]) -> None:

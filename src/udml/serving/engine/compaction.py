@@ -60,9 +60,11 @@ def compact(models: Path, data: Path, min_share: float = 0.0) -> Bundle | None:
     """
     old = store.version_directory(models, store.CHAMPION)
     with Searcher.open(old, data) as searcher:
-        overlay = searcher.collection.refresh()
+        collection = searcher.collection
+        assert isinstance(collection, Collection)  # as `Searcher.open` opens them
+        overlay = collection.refresh()
         changes = len(overlay.ids) + len(overlay.hidden)
-        if changes == 0 or changes < min_share * searcher.collection.index.info.count:
+        if changes == 0 or changes < min_share * collection.info.count:
             return None
         if len(searcher) == 0:
             raise UdmlError("every image was removed: there is nothing to index", "add some first")
@@ -89,6 +91,7 @@ def _sources(version: Path, index: Path) -> Sources:
 
 def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path) -> None:
     collection = searcher.collection
+    assert isinstance(collection, Collection)
     firsts = searcher.copies.firsts(overlay.ids.tolist(), overlay)
     items = list(_folded_items(collection, overlay, firsts))
     ids = np.array([item.image_id for item in items], np.int64)

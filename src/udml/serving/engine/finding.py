@@ -5,9 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from udml.collection.collection import Collection
-from udml.collection.copies import CopyGroups
-from udml.search.gallery import vectors_of
+from udml.collection.contract import CollectionStore, Groups
 from udml.serving.engine.answers import Hit, Wanted
 
 _LEAST_FETCHED = 100  # candidates that are collapsed; most have few copies
@@ -17,7 +15,7 @@ Found = Sequence[tuple[int, float]]  # image_id and similarity, best first
 
 
 def find(
-    collection: Collection, copies: CopyGroups, vectors: np.ndarray, wanted: Wanted, leave_out: Set[int]
+    collection: CollectionStore, copies: Groups, vectors: np.ndarray, wanted: Wanted, leave_out: Set[int]
 ) -> list[list[Hit]]:
     """The hits of each vector, float32 [n, d]; see `Searcher.neighbours`."""
     if wanted.collapse:
@@ -31,7 +29,7 @@ def find(
 
 
 def _search(
-    collection: Collection, vectors: np.ndarray, wanted: Wanted, count: int, leave_out: Set[int]
+    collection: CollectionStore, vectors: np.ndarray, wanted: Wanted, count: int, leave_out: Set[int]
 ) -> tuple[list[list[tuple[int, float]]], bool]:
     """At least the best `count` of each vector that pass, and whether that is all there are."""
     lowest = -np.inf if wanted.threshold is None else wanted.threshold
@@ -48,7 +46,7 @@ def _search(
 
 
 def _collapsed(
-    collection: Collection, copies: CopyGroups, vector: np.ndarray, wanted: Wanted, leave_out: Set[int]
+    collection: CollectionStore, copies: Groups, vector: np.ndarray, wanted: Wanted, leave_out: Set[int]
 ) -> list[Hit]:
     """One vector's hits, of each group of near-duplicates the best, with the others as its copies."""
     overlay = collection.refresh()
@@ -71,16 +69,16 @@ def _collapsed(
 
 
 def _similar_enough(
-    collection: Collection, vector: np.ndarray, image_ids: list[int], threshold: float | None
+    collection: CollectionStore, vector: np.ndarray, image_ids: list[int], threshold: float | None
 ) -> Found:
     """Those of these images of the index that pass, with their similarities."""
     if not image_ids:
         return []
-    similarity = (vectors_of(collection.index, np.array(image_ids, np.int64)) @ vector).tolist()
+    similarity = (collection.vectors(image_ids) @ vector).tolist()
     return [(i, s) for i, s in zip(image_ids, similarity, strict=True) if threshold is None or s >= threshold]
 
 
-def _as_hits(collection: Collection, groups: Iterable[Found]) -> list[Hit]:
+def _as_hits(collection: CollectionStore, groups: Iterable[Found]) -> list[Hit]:
     """The first of each group, with the others, most similar first."""
     kept = [
         [*group[:1], *sorted(group[1:], key=lambda one: (-one[1], one[0]))[:_MOST_COPIES]] for group in groups

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from udml import paths
 from udml.collection.outcome import Added, NewFile, Status
+from udml.collection.shared.following import shared_store
 from udml.data.identity import image_id
 from udml.errors import UdmlError
 from udml.pixels import Reason
@@ -98,6 +99,10 @@ def remove(names: Sequence[str]) -> None:
 
 def compact(min_share: float) -> None:
     """Fold what was added and removed into a new version, and promote it."""
+    if shared_store(paths.MODELS) is not None:
+        raise UdmlError(
+            "in Milvus nothing needs to be folded", "what is added there is a row like all others"
+        )
     new = fold(paths.MODELS, paths.DATA, min_share)
     if new is None:
         print("the index is as it should be: nothing, or too little, was added or removed")
@@ -106,7 +111,13 @@ def compact(min_share: float) -> None:
 
 
 def _champion() -> Searcher:
-    return Searcher.open(store.version_directory(paths.MODELS, store.CHAMPION))
+    champion = store.version_directory(paths.MODELS, store.CHAMPION)
+    shared = shared_store(paths.MODELS)
+    if shared is None:
+        return Searcher.open(champion)
+    from udml.serving.engine.shared import open_champion
+
+    return open_champion(shared, paths.MODELS, paths.DATA)
 
 
 def _batches(files: Sequence[tuple[str, Path]], told: Counter[str]) -> Iterator[list[NewFile]]:

@@ -11,9 +11,7 @@ import numpy as np
 from PIL import Image
 
 from udml import paths
-from udml.collection.additions import ADDITIONS_FILE, Additions
-from udml.collection.collection import Collection
-from udml.collection.copies import CopyGroups
+from udml.collection.additions import ADDITIONS_FILE
 from udml.collection.outcome import Added, NewFile
 from udml.cropping import Crop
 from udml.errors import UdmlError
@@ -24,11 +22,12 @@ from udml.registry.bundle import INDEX_DIRECTORY, MODEL_FILE, verify_bundle
 from udml.registry.chosen import Chosen, choose
 from udml.registry.store import VERSIONS, verify
 from udml.search.embedder import EmbeddedFiles, Embedder, embed_files
-from udml.search.gallery import check_index, open_index
-from udml.search.items import ITEMS_FILE, Item, Items
+from udml.search.gallery import check_index
+from udml.search.items import Item
 from udml.serving.engine.answers import Hit, Refine, Version, Wanted
 from udml.serving.engine.decoding import MAX_PIXELS, decode_for, embed_bytes
 from udml.serving.engine.finding import find
+from udml.serving.engine.opening import OpenCollection, on_this_machine
 from udml.serving.engine.pictures import thumbnail_jpeg
 from udml.serving.engine.queries import together
 
@@ -44,24 +43,16 @@ class Searcher:
         copies: which images of it show the same.
     """
 
-    def __init__(
-        self, model: Path, index: Path, data: Path, name: str, additions: Path | None, threads: int | None
-    ) -> None:
-        """Open an exported model with the index it made; see `Searcher.open`."""
+    def __init__(self, model: Path, name: str, threads: int | None, open_collection: OpenCollection) -> None:
+        """Open an exported model with a collection of its vectors; see `Searcher.open`."""
         self._threads = threads or usable_cores()
         self._name = name
         # Pillow decodes outside Python's global lock.
         self._decoders = PerProcess(partial(ThreadPoolExecutor, self._threads, "decode"))
         self.embedder = Embedder(model, self._threads)
         self.embed_images([_noise(self.embedder.card.store_short_side_px)])  # lays out its memory
-        self.collection = Collection(
-            open_index(index, self.embedder.card),
-            Items(index / ITEMS_FILE),
-            None if additions is None else Additions(additions),
-            data,
-            partial(embed_bytes, self.embedder, self._decoders),
-        )
-        self.copies = CopyGroups(self.collection)
+        embed = partial(embed_bytes, self.embedder, self._decoders)
+        self.collection, self.copies = open_collection(self.embedder.card, embed)
 
     @classmethod
     def open(
@@ -90,7 +81,8 @@ class Searcher:
             chosen = path or choose()
             if chosen.directory is None:
                 check_index(chosen.index)
-                return cls(chosen.model, chosen.index, Path(data), chosen.name, None, threads)
+                opened = on_this_machine(chosen.index, Path(data), None)
+                return cls(chosen.model, chosen.name, threads, opened)
             path = chosen.directory
         version = Path(path).resolve()
         if not version.is_dir():
@@ -98,13 +90,13 @@ class Searcher:
         models = version.parent.parent if version.parent.name == VERSIONS else None
         bundle = verify_bundle(version) if models is None else verify(models, version.name)
         additions = None if models is None else models / ADDITIONS_FILE
-        model, index = version / MODEL_FILE, version / INDEX_DIRECTORY
-        return cls(model, index, Path(data), bundle.name, additions, threads)
+        opened = on_this_machine(version / INDEX_DIRECTORY, Path(data), additions)
+        return cls(version / MODEL_FILE, bundle.name, threads, opened)
 
     @property
     def version(self) -> Version:
         """What an answer given now comes from."""
-        info = self.collection.index.info
+        info = self.collection.info
         revision = self.collection.refresh().revision
         return Version(self._name, info.model_version, info.data_version, revision)
 
@@ -113,14 +105,14 @@ class Searcher:
         """The similarity under which the nearest image is no match, -1..1; None if that is not known.
 
         Calibrated when the index was built: of new pictures from where the collection's came from, at
-        most the share `collection.index.info.no_match_error` stays below. Pass it as `threshold`.
+        most the share `collection.info.no_match_error` stays below. Pass it as `threshold`.
         """
-        return self.collection.index.info.no_match_below
+        return self.collection.info.no_match_below
 
     @property
     def knows_neighbourhoods(self) -> bool:
         """Whether the index has mixtures; without them every search is by similarity alone."""
-        return self.collection.index.mixed is not None
+        return self.collection.info.mixed_neighbours > 0
 
     def __len__(self) -> int:
         """Images that a search can find."""

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Response
 from starlette.middleware.cors import CORSMiddleware
 
 from udml import __version__, mapview
+from udml.serving.engine.pointing import ChampionLink, Pointer
 from udml.serving.http import collection_routes, map_routes, operation_routes, search_routes
 from udml.serving.http.dependencies import VERSION_HEADER
 from udml.serving.http.keys import read_keys
@@ -33,20 +34,23 @@ _PAGE = {
 _KEYS_POLL_SECONDS = 0.5
 
 
-def create_app(settings: Settings, models: Path, open_searcher: Opener) -> Guard:
+def create_app(
+    settings: Settings, models: Path, open_searcher: Opener, pointer: Pointer | None = None
+) -> Guard:
     """The service on the champion of a registry.
 
     Args:
         settings: limits and doors.
         models: the registry.
         open_searcher: opens the directory of a version.
+        pointer: says which version serves, instead of the registry's link.
 
     Raises:
         UdmlError: if there is no champion, it cannot be opened, or the keys cannot be read.
     """
     metrics = Metrics()
     keys = None if settings.keys is None else read_keys(settings.keys)
-    versions = Versions(models, open_searcher, metrics)
+    versions = Versions(pointer or ChampionLink(models, open_searcher), metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

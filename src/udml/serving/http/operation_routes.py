@@ -1,11 +1,14 @@
 """What operators ask: which version, is it alive, is it ready, how is it doing."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from udml.errors import StoreLostError
 from udml.serving.http import schemas
 from udml.serving.http.dependencies import CurrentVersion, ForAnyone, ForReaders, problems
-from udml.serving.service.problems import busy
+from udml.serving.service.problems import busy, store_lost
 
 router = APIRouter(tags=["operation"])
 
@@ -38,6 +41,8 @@ async def ready(service: ForAnyone) -> schemas.Readiness:
     """Whether it can search now; and what was changed, but is not in force since it could not be read."""
     if not service.batcher.alive:
         raise busy("not_ready", "the engine has stopped")
+    if service.versions.problem:
+        raise store_lost()
     return schemas.Readiness(status="ok", behind=sorted(n for n, w in service.watches.items() if w.behind))
 
 
@@ -46,5 +51,6 @@ async def metrics(service: ForReaders, version: CurrentVersion) -> Response:
     """Figures for Prometheus."""
     for name, watch in service.watches.items():
         service.metrics.behind.labels(name).set(watch.behind is not None)
-    service.metrics.items.set(await service.observe(version, lambda: len(version.searcher)))
+    with suppress(StoreLostError):  # `behind` says so; other figures are wanted all the more
+        service.metrics.items.set(await service.observe(version, lambda: len(version.searcher)))
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

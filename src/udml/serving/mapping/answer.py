@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from udml.collection.collection import Collection
+from udml.collection.contract import CollectionStore
 from udml.search.gallery import vectors_of
 from udml.search.mapping.places import MOST_PLACES, Places, as_bytes, group_numbers, places_beside
 from udml.serving.engine.searcher import Searcher
@@ -24,12 +26,17 @@ from udml.serving.service.switching import OpenVersion
 
 NO_MAP = "This version was indexed before there were maps; index it again with `dvc repro index` to get one."
 
+NO_MAP_THERE = "A collection in Milvus has no map; its groups are below."
+
 
 def encode(searcher: Searcher, clusters: Clusters) -> bytes:
     """The map of the images that are grouped, at most 50,000: those laid out, and those added beside them."""
-    places = searcher.collection.index.places
+    collection = searcher.collection
+    places = collection.index.places if isinstance(collection, Collection) else None
     ids, groups = np.concatenate([np.empty(0, np.int64), *clusters.groups]), group_numbers(clusters.groups)
-    points = np.empty((0, 2), np.float32) if places is None else _points(searcher, places, ids)
+    points = np.empty((0, 2), np.float32)
+    if isinstance(collection, Collection) and places is not None:
+        points = _points(collection, places, ids)
     kept = np.flatnonzero(~np.isnan(points[:, 0]))
     if len(kept) > MOST_PLACES:  # spread, so that every group stays
         kept = kept[np.linspace(0, len(kept) - 1, MOST_PLACES).round().astype(np.int64)]
@@ -37,7 +44,7 @@ def encode(searcher: Searcher, clusters: Clusters) -> bytes:
         "images": clusters.images,
         "placed": len(kept),
         "groups": len(clusters.groups),
-        "missing": NO_MAP if places is None else None,
+        "missing": None if places is not None else _why_missing(collection),
     }
     text = json.dumps(head).encode()
     text += b" " * (-(len(text) + 4) % 8)
@@ -45,9 +52,13 @@ def encode(searcher: Searcher, clusters: Clusters) -> bytes:
     return b"".join([len(text).to_bytes(4, "little"), text, *(array.tobytes() for array in arrays)])
 
 
-def _points(searcher: Searcher, places: Places, ids: np.ndarray) -> np.ndarray:
+def _why_missing(collection: CollectionStore) -> str:
+    return NO_MAP if isinstance(collection, Collection) else NO_MAP_THERE
+
+
+def _points(collection: Collection, places: Places, ids: np.ndarray) -> np.ndarray:
     """Places of images, float32 [n, 2]; NaN for those removed meanwhile."""
-    points, collection = places.of(ids), searcher.collection
+    points = places.of(ids)
     overlay = collection.refresh()
     order = np.argsort(overlay.ids)
     rows = np.searchsorted(overlay.ids, ids, sorter=order)

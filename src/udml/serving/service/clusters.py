@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from udml.collection.collection import Collection
 from udml.search.gallery import vectors_of
 from udml.search.mapping.groups import group
 from udml.search.mapping.places import sample_of
@@ -30,19 +31,24 @@ class Clusters:
 def group_collection(searcher: Searcher) -> Clusters:
     """Group what is in a collection now, or a sample of it: that on its map, if it has one."""
     collection = searcher.collection
+    if isinstance(collection, Collection):
+        ids, vectors, images = _sample_on_map(collection)
+    else:
+        ids, vectors, images = collection.sample(MAX_IMAGES)
+    return Clusters(group(ids, vectors), len(ids), images)
+
+
+def spread_over(searcher: Searcher, at_most: int) -> tuple[list[int], int]:
+    """Ids spread evenly over a collection in the order it was indexed and added, and how many there are."""
+    ids, _, images = searcher.collection.sample(at_most)
+    return ids.tolist(), images
+
+
+def _sample_on_map(collection: Collection) -> tuple[np.ndarray, np.ndarray, int]:
     overlay = collection.refresh()
     indexed = np.setdiff1d(collection.index.ids, overlay.hidden)
     images = len(indexed) + len(overlay.ids)
     indexed = sample_of(indexed, collection.index.places, MAX_IMAGES)
     ids = np.concatenate([indexed, overlay.ids[:MAX_IMAGES]])
     vectors = np.concatenate([vectors_of(collection.index, indexed), overlay.vectors[:MAX_IMAGES]])
-    return Clusters(group(ids, vectors), len(ids), images)
-
-
-def spread_over(searcher: Searcher, at_most: int) -> tuple[list[int], int]:
-    """Ids spread evenly over a collection in the order it was indexed and added, and how many there are."""
-    overlay = searcher.collection.refresh()
-    indexed = searcher.collection.index.ids
-    ids = np.concatenate([indexed[~np.isin(indexed, overlay.hidden)], overlay.ids])
-    chosen = np.unique(np.linspace(0, len(ids) - 1, min(at_most, len(ids))).round().astype(np.int64))
-    return ids[chosen].tolist(), len(ids)
+    return ids, vectors, images

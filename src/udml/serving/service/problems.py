@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from udml.collection.outcome import GoneError
-from udml.errors import BusyError, UdmlError
+from udml.errors import BusyError, StoreLostError, UdmlError
 from udml.pixels import Reason, Undecodable
 
 MEDIA_TYPE = "application/problem+json"
@@ -44,6 +44,11 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
 def busy(code: str, sentence: str, retry_after_seconds: int = 1) -> Problem:
     """A 503 that says when to come back."""
     return Problem(503, code, sentence, {"Retry-After": str(retry_after_seconds)})
+
+
+def store_lost() -> Problem:
+    """A 503 that says what is lacking; where it is, callers need not know."""
+    return busy("store_lost", "the store of the collection does not answer; try again shortly")
 
 
 def undecodable(error: Undecodable) -> Problem:
@@ -95,6 +100,9 @@ async def _of_engine(_: Request, error: Exception) -> JSONResponse:
     """A fault of the service's own files is told to the operator, not to the caller."""
     if isinstance(error, BusyError):
         return problem_response(busy("changing", "others are changing the collection; try again shortly"))
+    if isinstance(error, StoreLostError):
+        log.error("%s", error)
+        return problem_response(store_lost())
     if isinstance(error, GoneError):
         return problem_response(Problem(410, "gone", error.what))
     log.error("%s", error)

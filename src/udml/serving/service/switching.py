@@ -7,7 +7,6 @@ current and its last user has let go of it.
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 
 from udml.errors import UdmlError
 from udml.machine import give_back_freed_memory
-from udml.registry.store import CHAMPION, version_directory
+from udml.serving.engine.pointing import Pointer
 from udml.serving.engine.searcher import Searcher
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.watching import Watch
@@ -68,31 +67,29 @@ class OpenVersion:
 
 
 class Versions:
-    """The current version, and the watch on `models/champion`.
+    """The current version, and the watch on what says which it is.
 
     Attributes:
         watch: follows the champion.
         refused: the last champion that could not be opened, and why; None if the last one could.
     """
 
-    def __init__(self, models: Path, open_searcher: Opener, metrics: Metrics) -> None:
+    def __init__(self, pointer: Pointer, metrics: Metrics) -> None:
         """Open the champion.
 
         Args:
-            models: the registry.
-            open_searcher: opens a version's directory.
+            pointer: says which version it is; closed with this.
             metrics: to count switches in.
 
         Raises:
             UdmlError: if there is no champion, or it cannot be opened.
         """
-        self._models = models
-        self._open_searcher = open_searcher
+        self._pointer = pointer
         self._metrics = metrics
-        seen = self._link()
+        seen = pointer.look()
         self._current = self._open()
         self.refused: str | None = None
-        self.watch = Watch(self._link, self._switch, seen)
+        self.watch = Watch(pointer.look, self._switch, seen)
         self._tell()
 
     @contextmanager
@@ -104,20 +101,26 @@ class Versions:
         finally:
             version.release()
 
+    @property
+    def problem(self) -> str | None:
+        """Why no version can be searched now, a sentence; None where one can."""
+        return self._pointer.problem
+
     def close(self) -> None:
         """Let go of the current version."""
         self._current.release()
+        self._pointer.close()
 
     async def _switch(self) -> None:
         try:
             opened = await asyncio.to_thread(self._open)
         except Exception as error:  # whatever is wrong with it, the old one goes on
-            refused = f"{self._named()}: {error}"
+            refused = f"{self._pointer.named()}: {error}"
             if refused != self.refused:
                 self._metrics.switches.labels("refused").inc()
             self.refused = refused
             raise UdmlError(
-                f"{self._named()} is not served, {self._current.name} goes on: {error}"
+                f"{self._pointer.named()} is not served, {self._current.name} goes on: {error}"
             ) from error
         before, self._current = self._current, opened
         self.refused = None
@@ -128,7 +131,7 @@ class Versions:
 
     def _open(self) -> OpenVersion:
         """Open the champion, its files compared with what was registered, and make it answer once."""
-        searcher = self._open_searcher(version_directory(self._models, CHAMPION))
+        searcher = self._pointer.open()
         try:
             vector = np.eye(1, searcher.embedder.card.embedding_dim, dtype=np.float32)
             searcher.neighbours(vector, 1)
@@ -136,24 +139,6 @@ class Versions:
             searcher.close()
             raise
         return OpenVersion(searcher)
-
-    def _link(self) -> tuple[int, int] | None:
-        """What the link is now: a promotion makes a new one, even to the same version.
-
-        Raises:
-            OSError: if that can't be told.
-        """
-        try:
-            status = (self._models / CHAMPION).lstat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns
-
-    def _named(self) -> str:
-        try:
-            return Path(os.readlink(self._models / CHAMPION)).name
-        except OSError:
-            return "nothing"
 
     def _tell(self) -> None:
         self._metrics.version.clear()

@@ -22,7 +22,7 @@ from udml.learning.labels.pseudo_labels import MAX_CLUSTERS, choose_clusters, cl
 
 MEAN_SIZES = (25, 16, 12, 10, 8, 6, 4)  # images of a cluster, coarsest first
 AT_MOST_IMAGES = 4_000  # more are represented by those around one of them
-DOUBTFUL_STRENGTH = 0.25  # below it training lost, on the one set of docs/labels.md where that happened
+DOUBTFUL_STRENGTH = 0.25  # below it training gained least (docs/labels.md)
 _SPLITS = 4
 _ITERATIONS = 20
 _POINTS_PER_CLUSTER = 256

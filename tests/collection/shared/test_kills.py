@@ -1,10 +1,11 @@
 """Ends at any moment: while a version is pushed and promoted, and while images are added.
 
-Deterministic: the n-th request to the store, or change of a file, is the last thing that happens. Slow: 200
-SIGKILLs each, of processes of their own.
+Deterministic: the n-th request to the store, or change of a file, is the last thing that happens. Slow:
+SIGKILLs of processes of their own; `UDML_KILLS=200` for so many.
 """
 
 import multiprocessing
+import os
 import random
 import shutil
 import threading
@@ -32,7 +33,8 @@ from udml.collection.shared.rows import CHAMPION, is_version
 from udml.registry import store
 from udml.search.gallery import IndexInfo
 
-KILLS, AT_ONCE, PARTS = 200, 4, 5
+KILLS = int(os.environ.get("UDML_KILLS", "40"))  # 200 take seven minutes on two busy cores
+AT_ONCE, PARTS = 4, max(1, KILLS // 40)
 INFO = IndexInfo(MODEL, "d" * 16, "flat", DIM, 0, 1.0, {})
 
 
@@ -199,7 +201,7 @@ def killed_processes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-def test_200_kills_lose_nothing_that_was_acknowledged(part: int, lite: Lite, tmp_path: Path) -> None:
+def test_kills_lose_nothing_that_was_acknowledged(part: int, lite: Lite, tmp_path: Path) -> None:
     uri = lite.database()
     make_empty(uri)
     rng = random.Random(part)
@@ -234,7 +236,7 @@ def promote_for_ever(models: Path, pipe: Any) -> None:
 
 
 @pytest.mark.slow
-def test_200_kills_over_promotions_mix_nothing(
+def test_kills_over_promotions_mix_nothing(
     lite: Lite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from udml.errors import UdmlError
+from udml.errors import UdmlError, reason
 from udml.files import exclusive, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def shared_store(models: Path) -> SharedStore | None:
         return SharedStore(**read_json(path)) if path.exists() else None
     except (TypeError, ValueError, OSError) as error:
         raise UdmlError(
-            f"{path} cannot be read: {error}", "`udml index push --uri ...` writes it anew"
+            f"{path} cannot be read: {reason(error)}", "`udml index push --uri ...` writes it anew"
         ) from error
 
 

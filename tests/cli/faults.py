@@ -95,7 +95,7 @@ def _writing_much(command: Command) -> bool | None:
 
     What was added to the champion can't be read without room: SQLite keeps a log beside it.
     """
-    if command.argv[0] in ("serve", "search", "report", "export") or "champion" in command.argv:
+    if command.argv[0] in ("serve", "mcp", "search", "report", "export") or "champion" in command.argv:
         return None
     return None if command.writes else False
 

@@ -88,12 +88,12 @@ def quickstart(folder: Path, variables: dict[str, str]) -> Iterator[tuple[str, s
 
 
 def search(address: str, picture: Path) -> list[dict[str, object]]:
-    """The hits of a picture, asked of the HTTP API."""
+    """The neighbours of a picture, asked of the HTTP API."""
     sent = urllib.request.Request(
         f"{address}v1/search?k=5", data=picture.read_bytes(), headers={"Content-Type": "image/jpeg"}
     )
     with urllib.request.urlopen(sent) as answer:
-        return json.load(answer)["hits"]
+        return json.load(answer)["neighbours"]
 
 
 def test_from_photos_to_a_search_from_the_wheel_alone(installed: dict[str, str], tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def test_commands_and_code_of_the_readme_run(tmp_path: Path) -> None:
         execute("udml", "models", *command.split())
     execute("bash", "-euo", "pipefail", "-c", block_with("sh", "udml models promote"))
     assert (workspace / "models" / "champion").resolve().name == "v2"
+    for number in range(2):  # the tutorial has added the others
+        Image.effect_noise((80, 60), 120 + number).save(home / "new-photos" / f"later-{number}.png")
     adding = next(line for line in block_with("sh", "udml index add").splitlines() if "index add" in line)
     assert "2 added" in execute("bash", "-euo", "pipefail", "-c", adding)
     code = block_with("python", "Searcher")

@@ -71,11 +71,13 @@ class Gallery:
         base: the FAISS index of all images, as it is searched.
         vectors: of all images, by position.
         exact: as for `udml.search.gallery.search_base`.
+        owner: of the base, which goes with it.
     """
 
     base: Any
     vectors: Rows
     exact: Rows | None
+    owner: Any = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ def _open_gallery(index_file: Path, kind: str, files: Sequence[Path], place: Pla
     flag = faiss.IO_FLAG_MMAP if kind == "ivf" else faiss.IO_FLAG_MMAP_IFC
     opened: Any = faiss.read_index(str(index_file), flag)
     chunks = [np.load(file, mmap_mode="r") for file in files]
-    return Gallery(faiss.downcast_index(opened.index), ChunkRows(chunks), exact_rows(kind, chunks))
+    base = faiss.downcast_index(opened.index)
+    return Gallery(base, ChunkRows(chunks), exact_rows(kind, chunks), opened)
 
 
 def _is_there(stretch: Stretch) -> bool:

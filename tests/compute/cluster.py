@@ -12,7 +12,7 @@ _STARTED_SECONDS = 600  # a busy machine takes its time, and Ray by itself waits
 def small_cluster(nodes: int) -> Any:
     """A cluster of `nodes` nodes that is reached from this machine only, and tells nobody of itself."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ |= {"RAY_agent_register_timeout_ms": str(1000 * _STARTED_SECONDS)}
+    os.environ |= {"RAY_agent_register_timeout_ms": str(1000 * _STARTED_SECONDS), "RAY_worker_niceness": "0"}
     from ray.cluster_utils import Cluster
 
     _be_patient()
@@ -29,7 +29,7 @@ def _node() -> dict[str, Any]:
     return {
         "num_cpus": 1,
         "object_store_memory": 80 * 2**20,
-        "node_ip_address": "127.0.0.1",
+        "node_ip_address": "127.0.0.2",  # Ray takes 127.0.0.1 for the address that others see
         "include_log_monitor": False,
         "runtime_env_agent_port": port,
     }

@@ -13,12 +13,28 @@ import pytest
 
 from tests.compute.cluster import small_cluster
 from tests.data.test_prepare import PARAMS, contents, photo, write_data
+from tests.fixtures.fakes import write_prepared
+from tests.fixtures.models import pictures, tiny_card, write_model
 from udml.compute.on_ray import run_on_ray
+from udml.config import Index
+from udml.data.catalog import SUMMARY_FILE
 from udml.data.prepare import prepare
 from udml.errors import UdmlError
+from udml.files import read_json, write_json
+from udml.search.gallery import INFO_FILE
+from udml.search.index import index
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray")
+INDEX = Index(
+    exact_below=1,
+    hnsw_below=1,
+    min_recall_at_10=0.9,
+    recall_queries=20,
+    no_match_error=0.05,
+    mix_neighbours=True,
+    reference_images=25,
+)
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +63,18 @@ def test_prepare_makes_the_same_files(run: Any, tmp_path: Path) -> None:
     prepare(data, tmp_path / "local", PARAMS)
     prepare(data, tmp_path / "ray", PARAMS, run)
     assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+
+
+def test_index_makes_the_same_files(run: Any, tmp_path: Path) -> None:
+    """Several chunks and stretches of the graph, and strong views."""
+    images = pictures(5000, classes=40)
+    prepared = write_prepared(tmp_path / "prepare", images, [None] * len(images), ["train"] * len(images))
+    write_json(prepared / SUMMARY_FILE, {"data_version": "a" * 16})
+    write_model(tmp_path / "export" / "model.onnx", tiny_card())
+    index(tmp_path / "export", prepared, tmp_path / "local", INDEX)
+    index(tmp_path / "export", prepared, tmp_path / "ray", INDEX, run)
+    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+    assert read_json(tmp_path / "ray" / INFO_FILE)["kind"] == "ivf"
 
 
 def test_a_node_killed_in_mid_run_costs_time_and_nothing_else(run: Any, cluster: Any, tmp_path: Path) -> None:

@@ -107,9 +107,11 @@ def test_a_driver_killed_goes_on_where_it_was(run: Any, cluster: Any, tmp_path: 
         "from udml.compute.on_ray import run_on_ray\nfrom udml.data.prepare import prepare\n"
         f"prepare(Path({str(data)!r}), Path('ray'), {PARAMS!r}, partial(run_on_ray, {cluster.address!r}))\n"
     )
-    child = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    said = tmp_path / "said"
+    with said.open("w") as opened:
+        child = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stderr=opened)
     while not list(tmp_path.glob(".scratch/prepare-*/rows/*.parquet")):
-        assert child.poll() is None, "prepare ended before it could be killed"
+        assert child.poll() is None, said.read_text()
         time.sleep(0.01)
     child.kill()
     child.wait()

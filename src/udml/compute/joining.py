@@ -108,8 +108,11 @@ def nodes_of(ray: Any) -> list[Node]:
     return sorted((node for node in found if node.cores), key=lambda node: node.id)
 
 
-def what_hinders(ray: Any, nodes: Sequence[Node]) -> dict[Node, str]:
-    """Nodes that cannot take part, and why: each must read a file written here, and write one back."""
+def look_at(ray: Any, nodes: Sequence[Node]) -> dict[Node, str]:
+    """What hinders each node from taking part, empty for those that can; nodes that are gone are left out.
+
+    Each must read a file written here, and write one back.
+    """
     SCRATCH.mkdir(exist_ok=True)
     token = secrets.token_hex(16)
     question = SCRATCH / f"shared-{token}"
@@ -128,7 +131,7 @@ def what_hinders(ray: Any, nodes: Sequence[Node]) -> dict[Node, str]:
     finally:
         for file in (question, *answers):
             remove(file)
-    return {node: why for node, why in zip(nodes, said, strict=True) if why}
+    return {node: why for node, why in zip(nodes, said, strict=True) if why is not None}
 
 
 def on_node(node: Node) -> Any:
@@ -138,20 +141,27 @@ def on_node(node: Node) -> Any:
     return NodeAffinitySchedulingStrategy(node.id, soft=False)
 
 
-def _hinders(ray: Any, ref: Any, answer: Path, token: str) -> str:
+def _hinders(ray: Any, ref: Any, answer: Path, token: str) -> str | None:
     try:
         why, found = ray.get(ref, timeout=_LOOK_SECONDS)
     except ray.exceptions.GetTimeoutError:
         return f"did not answer for {_LOOK_SECONDS} s"
+    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+        return None
     except ray.exceptions.RayError as error:
         return f"cannot run udml ({str(error).strip().splitlines()[-1]})"
+    return _unlike_here(found) or why or _unanswered(answer, token)
+
+
+def _unlike_here(found: dict[str, str]) -> str:
     own = versions()
     other = [f"{name} {found.get(name)} and not {own[name]}" for name in own if found.get(name) != own[name]]
-    if other:
-        return f"has {', '.join(other)}"
-    if why:
-        return why
+    return f"has {', '.join(other)}" if other else ""
+
+
+def _unanswered(answer: Path, token: str) -> str:
     try:
-        return "" if answer.read_text() == token else f"does not share {Path.cwd()}"
+        there = answer.read_text() == token
     except OSError:
-        return f"does not share {Path.cwd()}"
+        there = False
+    return "" if there else f"does not share {Path.cwd()}"

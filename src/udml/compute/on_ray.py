@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from udml.compute.joining import Node, join, nodes_of, on_node, require_ray, what_hinders
+from udml.compute.joining import Node, join, look_at, nodes_of, on_node, require_ray
 from udml.compute.node import Worker, sendable
 from udml.compute.work import Items, Place, Work, left_to_do
 from udml.errors import UdmlError
@@ -43,13 +43,16 @@ def run_on_ray(address: str, work: Work[Any, Any], items: Items[Any]) -> None:
     if not pending:
         return
     ray = join(address)
-    nodes = nodes_of(ray)
-    for node, why in what_hinders(ray, nodes).items():
-        raise UdmlError(f"node {node.name} of the Ray cluster {why}", "mend it, or take it off the cluster")
+    looked_at = look_at(ray, nodes_of(ray))
+    for node, why in looked_at.items():
+        if why:
+            raise UdmlError(
+                f"node {node.name} of the Ray cluster {why}", "mend it, or take it off the cluster"
+            )
     nothing: tuple[Any, ...] = ()  # the bar is moved by hand
     with progress(nothing, work.description, total=total, unit="image") as bar:
         bar.initial = bar.n = done
-        fleet = _Fleet(ray, work, items, {node.id for node in nodes})
+        fleet = _Fleet(ray, work, items, {node.id for node in looked_at})
         try:
             fleet.run(pending, bar)
         finally:
@@ -125,11 +128,12 @@ class _Fleet:
 
     def _look_at(self, joined: list[Node]) -> None:
         """Nodes that joined meanwhile: those that can't take part are named, and left alone."""
-        hindered = what_hinders(self._ray, joined) if joined else {}
-        for node, why in hindered.items():
-            print(f"node {node.name} of the Ray cluster {why}: it gets no work", file=sys.stderr, flush=True)
-        self._unfit |= {node.id for node in hindered}
-        self._fit |= {node.id for node in joined if node not in hindered}
+        for node, why in look_at(self._ray, joined).items() if joined else ():
+            (self._unfit if why else self._fit).add(node.id)
+            if why:
+                print(
+                    f"node {node.name} of the Ray cluster {why}: it gets no work", file=sys.stderr, flush=True
+                )
 
     def _start(self, node: Node, number: int, place: Place) -> None:
         options = {

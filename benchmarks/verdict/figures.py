@@ -26,7 +26,7 @@ def candidates(
         "agreement", share of its ten nearest that a strong view of it has too;
         "agreement of two views", the same of two strong views;
         "reciprocity", share of its ten nearest that have the image among their own;
-        "reciprocal and agreed", share that is both of the last but one;
+        "neighbours found again", share that is reciprocal and agreed on by the first view: what udml uses;
         "contrast", mean similarity to the five nearest less that to ranks 50 to 100;
         "transitivity", share of its neighbours' neighbours that are its own.
     """
@@ -45,7 +45,7 @@ def candidates(
         "agreement": (near & near_views[0]).sum(axis=1) / NEIGHBOURS,
         "agreement of two views": (near_views[0] & near_views[1]).sum(axis=1) / NEIGHBOURS,
         "reciprocity": mutual.sum(axis=1) / NEIGHBOURS,
-        "reciprocal and agreed": (mutual & near_views[0]).sum(axis=1) / NEIGHBOURS,
+        "neighbours found again": (mutual & near_views[0]).sum(axis=1) / NEIGHBOURS,
         "contrast": ordered[:, :_FEW].mean(axis=1) - ordered[:, _FROM:_TO].mean(axis=1),
         "transitivity": (shared * near).sum(axis=1) / NEIGHBOURS,
     }

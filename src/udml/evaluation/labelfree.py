@@ -37,7 +37,7 @@ def neighbours_found_again(views: np.ndarray, gallery: np.ndarray, positive: np.
 
     Of its ten nearest, the share that has the image among their own ten and is among the ten nearest of the
     view. Agreement alone rises with anything that training makes alike, reciprocity alone with anything that
-    spreads; a training that harms loses one of them. docs/judging.md has what that was chosen by.
+    spreads; a training that harms loses one of them. docs/verdict.md has what that was chosen by.
 
     Args:
         views: [n, d] embeddings of strong views.

@@ -15,6 +15,7 @@ from udml.errors import UdmlError
 from udml.files import atomic_path
 from udml.progress import progress
 from udml.search.gallery import OLD_REFERENCE_FILE, REFERENCE_FILE, GalleryIndex, vectors_of
+from udml.search.tables import read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,12 +79,7 @@ def _read(directory: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     """The file there is, its ids int64 [m] and statistics float64 [m, 8]."""
     path, old = directory / REFERENCE_FILE, directory / OLD_REFERENCE_FILE
     if path.exists():
-        try:
-            table = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            raise UdmlError(f"{path} is damaged: {error}", "run `dvc repro -f index`") from error
-        if table.dtype != _ROW:
-            raise UdmlError(f"{path} was written by another version of udml", "run `dvc repro -f index`")
+        table = read_rows(path, _ROW)
         return path, table["image_id"], np.stack([table[name] for name in STATISTICS], axis=1)
     if old.exists():
         import pyarrow.parquet as pq

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from udml.config import Train
 from udml.learning.loop.feature_bank import OneView
 from udml.learning.loop.run import Run
 from udml.learning.model.head import finish_head
@@ -19,6 +20,11 @@ from udml.progress import progress
 EMBED_BATCH = 256
 
 
+def is_finished(params: Train, step: int) -> bool:
+    """Whether a head of so many steps ships finished: at the start it is whitened already."""
+    return params.head_start == "pca" and step > 0
+
+
 def shipping_head(run: Run, features: np.ndarray) -> nn.Linear:
     """The embedding head as it would ship now.
 
@@ -26,7 +32,7 @@ def shipping_head(run: Run, features: np.ndarray) -> nn.Linear:
     directions, finds worse than it will, and looks as if training harmed.
     """
     head: nn.Linear = copy.deepcopy(run.average.embedding_head)
-    if run.params.head_start == "pca" and run.state.step > 0:  # at the start it is whitened already
+    if is_finished(run.params, run.state.step):
         finish_head(head, features, run.params.head_whitening)
     return head
 

@@ -41,7 +41,7 @@ from udml.learning.loop.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
-from udml.learning.loop.embedding import embed, embed_features, shipping_head, unit_rows
+from udml.learning.loop.embedding import embed, embed_features, is_finished, shipping_head, unit_rows
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.steps import take_steps
 from udml.learning.losses import set_proxies
@@ -244,7 +244,7 @@ def _finish(run: Run) -> None:
     run.average.load_state_dict(
         {name.removeprefix("network/"): value for name, value in best.items() if name.startswith("network/")}
     )
-    if run.params.head_start == "pca" and run.state.rounds[run.state.best_round]["step"] > 0:
+    if is_finished(run.params, run.state.rounds[run.state.best_round]["step"]):
         features = embed(run, run.data.views, "finish: embed", True)[0]
         finish_head(run.average.embedding_head, features, run.params.head_whitening)
     if run.device.accelerator.is_main_process:

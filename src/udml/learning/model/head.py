@@ -30,7 +30,8 @@ def principal_head(features: np.ndarray, dim: int, whitening: float) -> tuple[np
     deviation = np.sqrt(np.maximum(variance[leading], 0))
     present = deviation > 1e-6 * deviation.max()
     # the floor keeps directions that hold next to nothing from being blown up
-    scale = np.where(present, np.maximum(deviation, _FLOOR * deviation.max()) ** -whitening, 0.0)
+    floor = max(_FLOOR * deviation.max(), 1e-300)  # of collapsed features nothing is present
+    scale = np.where(present, np.maximum(deviation, floor) ** -whitening, 0.0)
     # eigenvectors have no sign of their own; this one makes the result reproducible
     chosen = directions[:, leading]
     chosen = chosen * np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(len(leading))])

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import faiss
 import numpy as np
 
-from udml.errors import UdmlError
 from udml.files import atomic_path
 from udml.search.mapping.layout import NEIGHBOURS, lay_out
+from udml.search.tables import read_rows
 
 if TYPE_CHECKING:
     from udml.search.gallery import Rows
@@ -74,12 +74,7 @@ def read_places(directory: Path) -> Places | None:
     path = directory / PLACES_FILE
     if not path.exists():
         return None
-    try:
-        table = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise UdmlError(f"{path} is damaged: {error}", "run `dvc repro -f index`") from error
-    if table.dtype != _ROW:
-        raise UdmlError(f"{path} was written by another version of udml", "run `dvc repro -f index`")
+    table = read_rows(path, _ROW)
     return Places(table["image_id"].copy(), np.stack([table["x"], table["y"]], axis=1))
 
 

@@ -1,5 +1,6 @@
 """Decoding in processes that can be killed: as many as cores, started when they are needed."""
 
+import atexit
 import os
 import threading
 from collections import deque
@@ -22,6 +23,8 @@ class _Pool:
     def __init__(self) -> None:
         self._places = threading.Semaphore(usable_cores())
         self._idle: deque[DecodingProcess] = deque()
+        self._owner = os.getpid()
+        atexit.register(self._end)  # a killed one can't, but then they see that it is gone
 
     def decode(self, data: bytes, wish: Wish, budget: Budget) -> Decoded:
         with self._place():
@@ -35,6 +38,10 @@ class _Pool:
         if isinstance(answer, Undecodable):
             raise answer
         return answer
+
+    def _end(self) -> None:
+        while self._idle and self._owner == os.getpid():  # a fork's exit is not its parent's
+            self._idle.pop().end()
 
     @contextmanager
     def _place(self) -> Iterator[None]:

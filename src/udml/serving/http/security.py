@@ -3,6 +3,7 @@
 Wraps the whole application, so that no answer leaves without its headers, a 500 included.
 """
 
+import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
@@ -93,14 +94,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        status, bodiless = 500, scope["method"] == "HEAD"
+        status, bodiless, answering = 500, scope["method"] == "HEAD", False
         if bodiless:  # what can be asked for can be asked about
             scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answering
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answering = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -113,12 +114,15 @@ class Guard:
         self._running[caller] += 1
         try:
             self._check(scope, caller)
-        except Problem as problem:
-            await problem_response(problem)(scope, receive, send_with_headers)
-        else:
             with tracing.span("request", tracing.told(Headers(scope=scope)), method=scope["method"]):
                 await self._app(scope, receive, send_with_headers)
                 tracing.note(route=getattr(scope.get("route"), "path", "none"), status=status)
+        except Problem as problem:
+            await problem_response(problem)(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the service stops, and has waited for this long enough
+            if not answering:
+                stopping = busy("stopping", "the service stops; ask again")
+                await problem_response(stopping)(scope, receive, send_with_headers)
         finally:
             self._running[caller] -= 1
             self._running += Counter()  # forgets who has none

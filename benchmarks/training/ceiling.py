@@ -39,6 +39,7 @@ def main() -> None:
         "--same-light", action="store_true", help="training views keep their light and colour"
     )
     parser.add_argument("--clusters", type=int, help="default: that of params.yaml")
+    parser.add_argument("--rotation-weight", type=float, help="default: that of params.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     keep_freed_memory()
@@ -46,6 +47,8 @@ def main() -> None:
     params = dataclasses.replace(
         params, steps=options.steps or params.steps, clusters=options.clusters or params.clusters
     )
+    if options.rotation_weight is not None:
+        params = dataclasses.replace(params, rotation_weight=options.rotation_weight)
     if options.same_light:
         params = dataclasses.replace(params, light_stops=0.0, cast_stops=0.0)
     photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params.crop_share)
@@ -53,7 +56,8 @@ def main() -> None:
     for seed in options.seeds:
         for way, found in ways.items():
             found.append(start_and_end(photos, dataclasses.replace(params, seed=seed), way == "supervised"))
-    print(f"\n{machine()}; {params.steps} steps, {params.input_px} px, seeds {options.seeds}\n")
+    given = f"{params.steps} steps, {params.input_px} px, rotation {params.rotation_weight:g}"
+    print(f"\n{machine()}; {given}, seeds {options.seeds}\n")
     print(table(ways))
 
 

@@ -4,7 +4,7 @@ import pytest
 from tests.fixtures.vectors import unit
 from udml.evaluation.metrics import Embedded, score_queries
 from udml.evaluation.neighbourhoods import know_neighbourhoods, refine_with
-from udml.search.neighbourhood import COPY, DEPTH, NEIGHBOURS, distinct, mix, refined_order
+from udml.search.neighbourhood import COPY, DEPTH, NEIGHBOURS, distinct, refined_order
 
 
 def things(of_each, count=30, dim=24, noise=0.25, seed=0):
@@ -24,8 +24,9 @@ def rebuilt_ranking(vectors, query, missing, count):
     top = order[:DEPTH]
     near = top[:NEIGHBOURS]
     near = near[distinct((similarity[near] <= COPY)[None], vectors[staying][near][None])[0]][:count]
-    expanded = mix(query[None], similarity[near][None], vectors[staying][near][None])[0]
-    score = known.rounds[-1][top].astype(np.float32) @ expanded
+    mixtures = known.rounds[-1].astype(np.float32)
+    expanded = unit(query + similarity[near] ** 2 @ mixtures[near])
+    score = mixtures[top] @ expanded + 0.5 * similarity[top]
     again = top[refined_order(similarity[top], score, -np.inf)]
     return staying[np.concatenate([again, order[DEPTH:]])]
 

@@ -15,6 +15,7 @@ from udml.search.neighbourhood import (
     neighbour_graph,
     reciprocity,
     refined_order,
+    refined_score,
     without_copies,
 )
 
@@ -120,7 +121,7 @@ def test_mixtures_are_the_formula():
     out = np.empty_like(vectors)
     mix_all(vectors, positions[:, :3], similarity[:, :3], out)
     for row in range(len(vectors)):
-        weights = np.maximum(vectors[positions[row, :3]] @ vectors[row], 0) ** 3
+        weights = np.maximum(vectors[positions[row, :3]] @ vectors[row], 0) ** 2
         np.testing.assert_allclose(
             out[row], unit(vectors[row] + weights @ vectors[positions[row, :3]]), atol=1e-5
         )
@@ -151,8 +152,8 @@ def test_a_thing_s_own_images_rise_above_a_stranger_that_is_a_little_nearer():
     for number, query in enumerate(queries):
         cosine = vectors @ query
         order = np.argsort(-cosine)[:100]
-        expanded = mix(query[None], cosine[order[:3]][None], vectors[order[:3]][None])[0]
-        again = order[refined_order(cosine[order], mixed[order] @ expanded, -1.0)]
+        score = refined_score(query, cosine[order], mixed[order], np.arange(3))
+        again = order[refined_order(cosine[order], score, -1.0)]
         plain += (order[:6] // 6 == number // 6).sum()
         refined += (again[:6] // 6 == number // 6).sum()
     assert refined > plain

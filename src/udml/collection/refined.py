@@ -9,7 +9,14 @@ import numpy as np
 
 from udml.collection.overlay import Overlay, search_overlaid
 from udml.search.gallery import GalleryIndex, positions_of
-from udml.search.neighbourhood import DEPTH, NEIGHBOURS, mix_one, nearest_distinct, refined_order
+from udml.search.neighbourhood import (
+    DEPTH,
+    NEIGHBOURS,
+    mix_one,
+    nearest_distinct,
+    refined_order,
+    refined_score,
+)
 
 
 def search_refined(
@@ -46,8 +53,8 @@ def _order(
 ) -> np.ndarray:
     nearest = rows_of(index, overlay, ids[:NEIGHBOURS], mixed=False)
     kept = nearest_distinct(similarity[:NEIGHBOURS], nearest, index.info.mixed_neighbours)
-    expanded = mix_one(query, similarity[kept], nearest[kept])
-    return refined_order(similarity, rows_of(index, overlay, ids, mixed=True) @ expanded, lowest)
+    score = refined_score(query, similarity, rows_of(index, overlay, ids, mixed=True), kept)
+    return refined_order(similarity, score, lowest)
 
 
 def mixtures_of_added(index: GalleryIndex, overlay: Overlay, vectors: np.ndarray) -> np.ndarray:

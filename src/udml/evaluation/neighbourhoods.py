@@ -22,10 +22,10 @@ from udml.search.neighbourhood import (
     ROUNDS,
     mix,
     mix_all,
-    mix_one,
     nearest_distinct,
     neighbour_graph,
     pinned_places,
+    refined_score,
     whom_to_mix,
     without_copies,
 )
@@ -87,12 +87,10 @@ def refine_with(known: Neighbourhoods) -> Refine:
         ranked[missing] = -2
         found = _best(ranked, DEPTH)
         plain = ranked[found]
-        near = found[:NEIGHBOURS]
-        near = near[nearest_distinct(plain[:NEIGHBOURS], known.gallery[near], known.count)]
-        expanded = mix_one(query, similarity[near], known.gallery[near])
-        score = _mixtures_without(known, missing, found) @ expanded
+        near = nearest_distinct(plain[:NEIGHBOURS], known.gallery[found[:NEIGHBOURS]], known.count)
+        score = refined_score(query, plain, _mixtures_without(known, missing, found), near)
         pinned = np.arange(len(found)) < pinned_places(plain)
-        ranked[found] = np.where(pinned, 4 + plain, 2 + score)  # similarities end at 1, scores too
+        ranked[found] = np.where(pinned, 8 + plain, 4 + score)  # similarities end at 1, scores at 1.5
         return ranked
 
     return refine
@@ -122,51 +120,74 @@ def _counted_by(nearest: np.ndarray, count: int) -> list[np.ndarray]:
     return np.split(rows[order], ends[:-1])
 
 
+@dataclass(frozen=True)
+class _Some:
+    """Something of some of the gallery's images, found by their positions.
+
+    Attributes:
+        rows: int64 [n], whose.
+        place: int32 [m], where each image's is among them, -1 where it has none.
+        values: arrays [n, ...].
+    """
+
+    rows: np.ndarray
+    place: np.ndarray
+    values: tuple[np.ndarray, ...]
+
+
+def _some(count: int, rows: np.ndarray, *values: np.ndarray) -> _Some:
+    place = np.full(count, -1, np.int32)
+    place[rows] = np.arange(len(rows))
+    return _Some(rows, place, values)
+
+
 def _mixtures_without(known: Neighbourhoods, missing: np.ndarray, of: np.ndarray) -> np.ndarray:
     """The mixtures of some images, float32 [n, d], as they are in a gallery that lacks the missing ones.
 
     Changed are, in the first round, those who counted a missing image; in each later one also those who
     count one that has changed. Of these only they are made anew that the images asked for depend on.
     """
-    counting = _counting(known.counted_by, missing)
-    lists = counting, *_nearest_without(known, missing, counting)
-    needed = [of]
+    count = len(known.gallery)
+    counting = _counting(known.counted_by, missing, count)
+    rows = np.flatnonzero(counting)
+    lists = _some(count, rows, *_nearest_without(known, missing, rows))
+    needed = [np.zeros(count, bool)]
+    needed[0][of] = True
     for _ in range(ROUNDS - 1):
-        near = _lists_of(known, lists, needed[-1])[0]
-        needed.append(np.union1d(needed[-1], near[near >= 0]))
+        near = _patched((known.nearest,), lists, np.flatnonzero(needed[-1]))[0]
+        needed.append(needed[-1].copy())
+        needed[-1][near[near >= 0]] = True
     changed = counting
-    anew = np.empty(0, np.int64), np.empty((0, known.gallery.shape[1]), np.float16)
-    for before, rows in zip(known.rounds, reversed(needed), strict=False):
-        made = np.intersect1d(rows, changed)
-        near, weights = _lists_of(known, lists, made)
-        mixed = mix(_patched(before, anew, made), weights, _patched(before, anew, np.maximum(near, 0)))
-        anew = made, mixed.astype(np.float16)
-        changed = np.union1d(changed, _counting(known.counted_by, changed))
-    return _patched(known.rounds[-1], anew, of)
+    anew = _some(count, np.empty(0, np.int64), np.empty((0, known.gallery.shape[1]), np.float16))
+    for before, asked in zip(known.rounds, reversed(needed), strict=False):
+        made = np.flatnonzero(asked & changed)
+        near, weights = _patched((known.nearest, known.weights), lists, made)
+        own, others = (_vectors(before, anew, rows) for rows in (made, np.maximum(near, 0)))
+        anew = _some(count, made, mix(own, weights, others).astype(np.float16))
+        changed = changed | _counting(known.counted_by, np.flatnonzero(changed), count)
+    return _vectors(known.rounds[-1], anew, of)
 
 
-def _counting(counted_by: Sequence[np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Everybody who is mixed with one of these images, ascending."""
-    return np.unique(np.concatenate([np.empty(0, np.int64), *(counted_by[image] for image in images)]))
+def _counting(counted_by: Sequence[np.ndarray], images: np.ndarray, count: int) -> np.ndarray:
+    """Who is mixed with one of these images: bool [m]."""
+    counting = np.zeros(count, bool)
+    counting[np.concatenate([np.empty(0, np.int64), *(counted_by[image] for image in images)])] = True
+    return counting
 
 
-def _lists_of(
-    known: Neighbourhoods, changed: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whom these images are mixed with, positions and similarities [n, k]; some have other lists by now."""
-    near, weights = known.nearest[rows], known.weights[rows]
-    other = np.isin(rows, changed[0])
-    place = np.searchsorted(changed[0], rows[other])
-    near[other], weights[other] = changed[1][place], changed[2][place]
-    return near, weights
-
-
-def _patched(whole: np.ndarray, anew: tuple[np.ndarray, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Rows of `whole`, float32 [..., d], but for those that were made anew: their numbers and vectors."""
-    found = whole[rows].astype(np.float32)
-    other = np.isin(rows, anew[0])
-    found[other] = anew[1][np.searchsorted(anew[0], rows[other])]
+def _patched(whole: Sequence[np.ndarray], anew: _Some, rows: np.ndarray) -> list[np.ndarray]:
+    """Rows of the arrays, [m, ...] each, but for those that there is something newer of."""
+    place = anew.place[rows]
+    newer = place >= 0
+    found = [array[rows] for array in whole]
+    for old, new in zip(found, anew.values, strict=False):
+        old[newer] = new[place[newer]]
     return found
+
+
+def _vectors(whole: np.ndarray, anew: _Some, rows: np.ndarray) -> np.ndarray:
+    """As `_patched`, of one array of vectors: float32 [..., d]."""
+    return _patched((whole,), anew, rows)[0].astype(np.float32)
 
 
 def _nearest_without(

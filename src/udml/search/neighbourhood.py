@@ -1,12 +1,13 @@
 """What a collection knows of its own images: each one's nearest others, and its mixture with them.
 
 Database-side augmentation (Arandjelovic and Zisserman, CVPR 2012) with the weights of alpha query expansion
-(Radenovic, Tolias and Chum, 1711.02512), four times over: an image becomes the unit vector of itself plus its
-k nearest others, each weighted by the third power of its similarity; then the same is done with what came of
+(Radenovic, Tolias and Chum, 1711.02512), six times over: an image becomes the unit vector of itself plus its
+k nearest others, each weighted by the square of its similarity; then the same is done with what came of
 it and the same weights. Later rounds reach the neighbours' neighbours, but only as far as every step is
 short, so that they help large classes and spare small ones. Copies count once: a burst would otherwise
 mix with itself alone. How many others, k, is chosen from the neighbour graph, without labels; see
-`choose_mixed`.
+`choose_mixed`. A query is mixed with the mixtures of its nearest, and plain similarity keeps a say in the
+order: without it, answers of another kind that are close together pass those that are merely close.
 
 Shapes: n images, d embedding length, c candidates of each query, best first. All vectors are float32 rows
 of unit length, similarities are cosines.
@@ -21,10 +22,11 @@ from udml.search.gallery import Rows, search_base
 COPY = 0.995  # a more similar image is a copy, and tells nothing new
 NEIGHBOURS = 32  # of which the graph is made, and looked at for a query; copies take places among them
 DEPTH = 100  # candidates that are put in order; further ones stay in plain order
-# Both were chosen on classes left out of training; docs/search.md has the table.
+# All four were chosen on classes left out of training; docs/search.md has the tables.
 MAX_MIXED = 4
-ROUNDS = 4
-_POWER = 3
+ROUNDS = 6
+_POWER = 2
+_PLAIN_SHARE = 0.5
 _TIE = 1e-6  # a matrix product may tell two equal vectors apart by less
 _CLEAR = 0.004  # a fall of reciprocity that is not chance
 _SHARE_OF_PEAK = 0.6  # nearer ones are surer than those at the edge of their kind
@@ -269,6 +271,22 @@ def pinned_places(similarity: np.ndarray) -> int:
     return int((similarity >= similarity[copies] - _TIE).sum())
 
 
+def refined_score(
+    query: np.ndarray, similarity: np.ndarray, mixtures: np.ndarray, near: np.ndarray
+) -> np.ndarray:
+    """What one query's candidates are put in order by: more is better, float32 [c].
+
+    Args:
+        query: float32 [d], unit.
+        similarity: float32 [c], of the candidates to the query, plain.
+        mixtures: float32 [c, d], the candidates'.
+        near: places among the candidates of those that the query is mixed with, see `nearest_distinct`.
+    """
+    mixed = mix_one(query, similarity[near], mixtures[near])
+    score: np.ndarray = mixtures @ mixed + np.float32(_PLAIN_SHARE) * similarity
+    return score
+
+
 def refined_order(similarity: np.ndarray, score: np.ndarray, lowest: float) -> np.ndarray:
     """The order of one query's candidates when their neighbourhoods count.
 
@@ -278,7 +296,7 @@ def refined_order(similarity: np.ndarray, score: np.ndarray, lowest: float) -> n
 
     Args:
         similarity: float32 [c], plain, best first.
-        score: float32 [c], how similar each one's mixture is to the query's.
+        score: float32 [c], from `refined_score`.
         lowest: plain similarity.
 
     Returns:

@@ -13,7 +13,14 @@ from udml.collection.shared.connection import MOST_FOUND, Connection
 from udml.collection.shared.rows import vector_of
 from udml.errors import UdmlError
 from udml.search.gallery import IndexInfo, within_cosines
-from udml.search.neighbourhood import DEPTH, NEIGHBOURS, mix_one, nearest_distinct, refined_order
+from udml.search.neighbourhood import (
+    DEPTH,
+    NEIGHBOURS,
+    mix_one,
+    nearest_distinct,
+    refined_order,
+    refined_score,
+)
 
 _LEAST_EF = 128  # breadth of a search in an HNSW graph, where the version's own index tells none
 NOBODY = -1  # instead of an id, where a graph has shown fewer than asked for
@@ -85,8 +92,8 @@ def search_by_neighbourhoods(
         near, near_ids = similarity[row, :DEPTH], ids[row, :DEPTH]
         nearest = _stacked(plain, near_ids[:NEIGHBOURS], place.info.dim)
         kept = nearest_distinct(near[:NEIGHBOURS], nearest, place.info.mixed_neighbours)
-        expanded = mix_one(query, near[kept], nearest[kept])
-        order = refined_order(near, _stacked(mixed, near_ids, place.info.dim) @ expanded, lowest)
+        score = refined_score(query, near, _stacked(mixed, near_ids, place.info.dim), kept)
+        order = refined_order(near, score, lowest)
         similarity[row, :DEPTH], ids[row, :DEPTH] = near[order], near_ids[order]
     return similarity[:, :k], ids[:, :k]
 

@@ -1,7 +1,6 @@
 """Search by neighbourhoods beside plain search, and beside a fixed number of neighbours in one round.
 
     python -m benchmarks.neighbourhood quality --vectors grocery.npz
-    python -m benchmarks.neighbourhood dose --vectors grocery-left-out.npz
     python -m benchmarks.neighbourhood scale --images 1000000
 
 `quality` reads arrays `e` (float32 [n, d], unit rows), `y` (int [n], classes), and `split`: those of "test"
@@ -9,9 +8,6 @@ are scored, queries never in the gallery: up to five of each class ask, the rest
 30 and 70 images a class; "across" is the published query and gallery where there is an array `role`. The
 number of neighbours is chosen as the index stage does it, without the classes. Percent, with the 95 %
 bootstrap interval of the difference to plain search. Fixed: DBA with alpha-QE and k = 3, 5 or 10, one round.
-
-`dose` reads the same, and scores numbers of rounds and of neighbours beside each other; "test" should then be
-classes left out of the training classes, since the shipped numbers are chosen by it.
 
 `scale` measures the graph and the mixtures of made-up vectors in an IVF index, and what a query costs.
 """
@@ -37,19 +33,14 @@ from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
 from udml.search.items import IndexedItem
 from udml.search.neighbourhood import (
     DEPTH,
-    NEIGHBOURS,
     mix,
     mix_all,
-    mix_one,
-    nearest_distinct,
     neighbour_graph,
-    refined_order,
     without_copies,
 )
 
 SIZES = (2, 3, 6, 10, 30, 70)
 FIXED = (3, 5, 10)
-DOSES = tuple((rounds, k) for rounds in (1, 2, 3, 4, 6) for k in (3, 4, 6))
 QUERIES_A_CLASS = 5
 BOOTSTRAP = 1000
 
@@ -57,19 +48,13 @@ BOOTSTRAP = 1000
 def main() -> None:
     """Run one of the parts and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("part", choices=["quality", "dose", "scale"])
+    parser.add_argument("part", choices=["quality", "scale"])
     parser.add_argument("--vectors", type=Path, nargs="+", default=[])
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.part == "scale":
         scale(options.images, options.seed)
-        return
-    if options.part == "dose":
-        print("| set | a class | plain | " + " | ".join(f"{r} x {k}" for r, k in DOSES) + " |")
-        print("|---" * (3 + len(DOSES)) + "|")
-        for path in options.vectors:
-            dose(path, options.seed)
         return
     head = ["set", "a class", "plain", "as shipped", "difference: MAP@R", "R@1", "k"]
     print("| " + " | ".join([*head, *(f"fixed {k}" for k in FIXED)]) + " |")
@@ -83,47 +68,6 @@ def quality(path: Path, seed: int) -> None:
     vectors, classes, cuts = _cuts(path, seed)
     for name, (asking, asked) in cuts.items():
         print(_row(path.stem, name, vectors, classes, asking, asked), flush=True)
-
-
-def dose(path: Path, seed: int) -> None:
-    """Print MAP@R of each number of rounds and of neighbours, less that of plain search."""
-    vectors, classes, cuts = _cuts(path, seed)
-    for name, (asking, asked) in cuts.items():
-        gallery, queries = vectors[asked], vectors[asking]
-        graph = neighbour_graph(_flat(gallery), gallery, len(gallery), None)
-        near, weights = without_copies(*graph, gallery)
-        cosine = queries @ gallery.T
-        order = np.argsort(-cosine, axis=1, kind="stable")
-        plain = _scores(order, classes[asking], classes[asked])
-        cells = [f"{100 * plain[0].mean():.1f}"]
-        for rounds, k in DOSES:
-            found = _dosed_order(gallery, queries, cosine, order, (near[:, :k], weights[:, :k]), rounds)
-            gain = _scores(found, classes[asking], classes[asked])[0].mean() - plain[0].mean()
-            cells.append(f"{100 * gain:+.1f}")
-        print(f"| {path.stem} | {name} | {' | '.join(cells)} |", flush=True)
-
-
-def _dosed_order(
-    gallery: np.ndarray,
-    queries: np.ndarray,
-    cosine: np.ndarray,
-    order: np.ndarray,
-    lists: tuple[np.ndarray, np.ndarray],
-    rounds: int,
-) -> np.ndarray:
-    """Whole rankings as `search_refined` makes them, but for the number of rounds and of neighbours."""
-    mixed, k = gallery, lists[0].shape[1]
-    for _ in range(rounds):
-        before, mixed = mixed, np.empty_like(gallery)
-        mix_all(before, *lists, mixed)
-    found = order.copy()
-    for row, query in enumerate(queries):
-        top = order[row, :DEPTH]
-        similarity = cosine[row, top]
-        near = top[nearest_distinct(similarity[:NEIGHBOURS], gallery[top[:NEIGHBOURS]], k)]
-        expanded = mix_one(query, cosine[row, near], gallery[near])
-        found[row, :DEPTH] = top[refined_order(similarity, mixed[top] @ expanded, -np.inf)]
-    return found
 
 
 def _cuts(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:

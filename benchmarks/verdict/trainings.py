@@ -186,6 +186,19 @@ def _save(path: Path, one: Checkpoint) -> None:
     np.savez(path, training=one.training, step=one.step, rank=one.rank, **vectors)
 
 
+def last_of(training: str, kept: Path) -> Checkpoint:
+    """The last checkpoint of a training that `checkpoints` has kept.
+
+    Raises:
+        SystemExit: if there is none.
+    """
+    name = training.replace(" ", "-")
+    found = sorted((kept / name).glob(f"{name}-*.npz"))
+    if not found:
+        raise SystemExit(f"{kept} holds no training {training!r}; run `python -m benchmarks.verdict` first")
+    return _load(found[-1])
+
+
 def _load(path: Path) -> Checkpoint:
     with np.load(path) as kept:
         images, first, second = (

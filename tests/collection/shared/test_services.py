@@ -63,10 +63,11 @@ def test_a_store_that_is_lost_is_said_and_comes_back(tmp_path: Path) -> None:
                 client.get("/v1/version"),
                 client.post("/v1/items", content=NEW[1][1]),
                 client.delete(f"/v1/items?id={added['id']}"),
-                client.get("/readyz"),
             ):
                 assert "does not answer" in problem(answer, 503, "store_lost")
                 assert answer.headers["retry-after"] == "1"
+            until(lambda: client.get("/readyz").status_code == 503)  # it is looked at twice a second
+            problem(client.get("/readyz"), 503, "store_lost")
             assert client.get("/healthz").status_code == 200
             until(lambda: 'udml_behind{what="champion"} 1.0' in client.get("/metrics").text)
             with pytest.raises(UdmlError, match="does not answer"):

@@ -4,6 +4,7 @@ A shard is finished when its row table exists. Pixels and thumbnails are written
 whole or not at all, so a killed run resumes with the shards that have no table.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from udml.files import atomic_path
 from udml.parquet import write_table
 from udml.pixels import Decoded, Undecodable, decode
 
+_BEHIND_BYTES = 8 * 2**20
 ROW_SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
@@ -85,7 +87,8 @@ def decode_shard(task: ShardTask, count_one: Callable[[], object]) -> None:
     Raises:
         UdmlError: if the shard itself cannot be read. Files that hold no image are rows with a reason.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    begun_bytes = 0
     with (
         atomic_path(task.pixels) as pixels_path,
         atomic_path(task.thumbnails) as thumbnails_path,
@@ -97,8 +100,24 @@ def decode_shard(task: ShardTask, count_one: Callable[[], object]) -> None:
         ):
             data = read_bytes(task.data_root, task.shard, offset, size, sha256)
             rows.append({"image_id": image_id, **_decode_one(data, task, pixels, thumbnails)})
+            begun_bytes = _begin_writing(pixels, begun_bytes)
             count_one()
     write_table(task.rows, pa.Table.from_pylist(rows, ROW_SCHEMA))
+
+
+def _begin_writing(file: BinaryIO, begun_bytes: int) -> int:
+    """Have the system write what has come since, if it is much, while more is decoded: syncing waits for it.
+
+    Returns:
+        How much of the file is being written by now.
+    """
+    size_bytes = file.tell()
+    if size_bytes - begun_bytes < _BEHIND_BYTES or not hasattr(os, "posix_fadvise"):
+        return begun_bytes
+    file.flush()
+    # what is yet to be written is not dropped but begun
+    os.posix_fadvise(file.fileno(), begun_bytes, size_bytes - begun_bytes, os.POSIX_FADV_DONTNEED)
+    return size_bytes
 
 
 def _decode_one(data: bytes, task: ShardTask, pixels: BinaryIO, thumbnails: BinaryIO) -> dict[str, Any]:

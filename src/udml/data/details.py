@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 SIDE_PX = 128  # pictures are compared at this size, whatever their shape
@@ -97,9 +98,9 @@ def _details(grey: np.ndarray) -> np.ndarray:
 
 
 def _cut(details: np.ndarray) -> np.ndarray:
-    """Tiles: float32 [64, 256], row by row."""
-    cut = details.reshape(_TILES, _TILE_PX, _TILES, _TILE_PX).swapaxes(1, 2)
-    return cut.reshape(_TILES**2, _TILE_PX**2)
+    """Tiles of [..., 128, 128]: float32 [..., 64, 256], row by row."""
+    cut = details.reshape(*details.shape[:-2], _TILES, _TILE_PX, _TILES, _TILE_PX).swapaxes(-3, -2)
+    return cut.reshape(*details.shape[:-2], _TILES**2, _TILE_PX**2)
 
 
 def _tiles(details: np.ndarray) -> np.ndarray:
@@ -115,14 +116,18 @@ def _tiles(details: np.ndarray) -> np.ndarray:
 
 
 def _similarity(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of tiles, [64, 256]: similarity, up to 1, and whether either shows anything; both [64].
+    """Of tiles, [..., 64, 256]: similarity, up to 1, and whether either shows anything; both [..., 64].
 
     A correlation, but a tile with less than half of the other's contrast is as unlike as its contrast.
     """
-    contrasts = [np.sqrt(np.einsum("ij,ij->i", tiles, tiles) / _TILE_PX**2) for tiles in (left, right)]
+    contrasts = [np.sqrt(_products(tiles, tiles) / _TILE_PX**2) for tiles in (left, right)]
     high, low = np.maximum(*contrasts), np.minimum(*contrasts)
-    product = np.einsum("ij,ij->i", left, right) / _TILE_PX**2
+    product = _products(left, right) / _TILE_PX**2
     return product / np.maximum(high * np.maximum(low, high / 2), 1e-6), high > _LEAST_CONTRAST
+
+
+def _products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.einsum("...j,...j->...", left, right)
 
 
 def _placement(
@@ -133,12 +138,10 @@ def _placement(
     Every tile is searched for within some pixels; those that are found say so together. None if they are few,
     or don't agree.
     """
-    tiles, around = _cut(here), np.pad(there, _REACH_PX, mode="edge")
-    steps = range(2 * _REACH_PX + 1)
-    found = np.stack(
-        [_similarity(tiles, _cut(around[y : y + SIDE_PX, x : x + SIDE_PX]))[0] for y in steps for x in steps]
-    )
-    moves = np.stack(np.divmod(found.argmax(axis=0), len(steps)), axis=1) - _REACH_PX
+    around = np.pad(there, _REACH_PX, mode="edge")
+    moved = _cut(sliding_window_view(around, (SIDE_PX, SIDE_PX)))
+    found = _similarity(_cut(here), moved)[0].reshape(-1, _TILES**2)
+    moves = np.stack(np.divmod(found.argmax(axis=0), moved.shape[1]), axis=1) - _REACH_PX
     best = found.max(axis=0)
     weights = np.where(shown & (best > _FOUND), best**4, 0.0)
     if np.count_nonzero(weights) < max(1, _LEAST_FOUND * np.count_nonzero(shown)):

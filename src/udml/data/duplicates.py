@@ -27,6 +27,7 @@ _MAX_TABLES = 256
 _FULL_BUCKET = 64  # in buckets up to this size every pair is looked at ...
 _LEADERS = 8  # ... in fuller ones, pairs with this many images of the bucket
 _ROUNDS = 4  # of looking again where buckets are overfull
+_PENDING = 1 << 20  # pairs, some of them found more than once
 _CHUNK = 1 << 11  # rows or pairs at a time: tens of MiB
 
 
@@ -105,7 +106,8 @@ def perceptual_hashes(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weights = np.uint64(1) << np.arange(HASH_BITS, dtype=np.uint64)
     for start in range(0, len(thumbnails), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        values = np.asarray(thumbnails[rows]).mean(axis=3).reshape(-1, THUMBNAIL_PX**2)
+        red, green, blue = np.moveaxis(np.asarray(thumbnails[rows], np.uint16), 3, 0)
+        values = ((red + green + blue) / 3).reshape(-1, THUMBNAIL_PX**2)  # ten times as fast as their mean
         flat[rows] = values.std(axis=1) < FLAT_STD
         hashes[rows] = np.where(values @ basis > _DCT_ROUNDING, weights, np.uint64(0)).sum(axis=1)
     return hashes, flat
@@ -131,15 +133,17 @@ def candidate_pairs(hashes: np.ndarray, max_bits: int, attempt: int = 0) -> tupl
     n = len(hashes)
     crowded = np.zeros(n, bool)
     codes = np.empty(0, np.int64)
+    found: list[np.ndarray] = []
     for mask in _tables(n, max_bits):
         keys = hashes & mask
         order = np.argsort(keys, kind="stable")
-        found = []
         for left, right in _bucket_pairs(keys[order], order, crowded, attempt):
             near = np.bitwise_count(hashes[left] ^ hashes[right]) <= max_bits
             low, high = np.minimum(left[near], right[near]), np.maximum(left[near], right[near])
             found.append(low * n + high)
-        codes = np.unique(np.concatenate([codes, *found]))
+        if sum(map(len, found)) > max(_PENDING, len(codes)):
+            codes, found = np.unique(np.concatenate([codes, *found])), []
+    codes = np.unique(np.concatenate([codes, *found]))
     return np.stack([codes // max(n, 1), codes % max(n, 1)], axis=1), crowded
 
 

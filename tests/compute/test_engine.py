@@ -122,10 +122,49 @@ def test_addresses_that_are_none(address: str) -> None:
         Compute("rays")
 
 
+def test_a_folder_called_ray_is_not_taken_for_the_package(tmp_path, monkeypatch) -> None:
+    (tmp_path / "ray").mkdir()
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    elsewhere = [path for path in sys.path if not path.endswith("-packages")]
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *elsewhere])
+    assert joining.find_spec("ray") is not None
+    with pytest.raises(UdmlError, match="the package ray is not installed"):
+        joining.require_ray()
+
+
 def test_where_no_cluster_listens_is_one_sentence() -> None:
     with pytest.raises(UdmlError, match=r"there is no Ray cluster at 127\.0\.0\.1:9") as caught:
         joining._require_listening("127.0.0.1:9")
     assert "compute.engine to local" in caught.value.hint
+
+
+def test_of_several_clusters_on_a_machine_one_has_to_be_named(monkeypatch) -> None:
+    """Ray looks at the command lines of all processes: these have those of two clusters' nodes."""
+    services = pytest.importorskip("ray._private.services")
+    services.find_gcs_addresses.cache_clear()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    addresses = ["127.0.0.8:9", "127.0.0.9:9"]
+    nodes = [
+        subprocess.Popen(
+            ["raylet", "-c", "import sys; print(flush=True); sys.stdin.read()", f"--gcs-address={address}"],
+            executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for address in addresses
+    ]  # fmt: skip
+    for node in nodes:
+        node.stdout.readline()
+    try:
+        with pytest.raises(
+            UdmlError, match=r"of \d+ Ray clusters: .*127\.0\.0\.8:9, 127\.0\.0\.9:9"
+        ) as caught:
+            joining._require_one("auto")
+        assert "compute.address" in caught.value.hint
+        monkeypatch.setenv("RAY_ADDRESS", addresses[0])  # a choice, too
+        joining._require_one("auto")
+    finally:
+        for node in nodes:
+            node.communicate()
+        services.find_gcs_addresses.cache_clear()
 
 
 def test_another_version_is_named() -> None:

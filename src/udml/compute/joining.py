@@ -37,7 +37,8 @@ def require_ray() -> None:
     Raises:
         UdmlError: if it is not installed.
     """
-    if find_spec("ray") is None:
+    found = find_spec("ray")
+    if found is None or found.origin is None:  # or a folder of that name, where Python looks for modules
         raise UdmlError("compute.engine is ray, but the package ray is not installed", install_hint("ray"))
 
 
@@ -45,7 +46,7 @@ def join(address: str) -> Any:
     """The module `ray`, connected to the cluster at `address`, HOST:PORT or auto.
 
     Raises:
-        UdmlError: if there is none, or it is of another Ray or Python.
+        UdmlError: if there is none, or it is of another Ray or Python; if it is auto, and there are several.
     """
     require_ray()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
@@ -54,6 +55,7 @@ def join(address: str) -> Any:
 
     if ray.is_initialized():
         return ray
+    _require_one(address)
     _require_listening(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -61,6 +63,20 @@ def join(address: str) -> Any:
         ray.shutdown()
         raise _in_words(address, error) from error
     return ray
+
+
+def _require_one(address: str) -> None:
+    """Of several clusters Ray itself takes the one that was started last, whoever did."""
+    if address != "auto" or os.environ.get("RAY_ADDRESS"):
+        return
+    from ray._private.services import find_gcs_addresses
+
+    found = sorted(find_gcs_addresses())
+    if len(found) > 1:
+        raise UdmlError(
+            f"this machine is part of {len(found)} Ray clusters: {', '.join(found)}",
+            "say in params.yaml which: compute.address",
+        )
 
 
 def _require_listening(address: str) -> None:

@@ -30,6 +30,8 @@ _PATIENCE_SECONDS = 60
 _MOST_LOST = 3  # workers, by one item or while they start on one node
 _SEEN_SECONDS = 120  # until a network file system shows here what was written elsewhere
 
+_fit: dict[str, set[str]] = {}  # nodes that this process found to share a workspace, by its path
+
 
 def run_on_ray(address: str, work: Work[Any, Any], items: Items[Any]) -> None:
     """Do every item that is not done, on all nodes of the cluster, with a progress bar.
@@ -43,20 +45,29 @@ def run_on_ray(address: str, work: Work[Any, Any], items: Items[Any]) -> None:
     if not pending:
         return
     ray = join(address)
-    looked_at = look_at(ray, nodes_of(ray))
-    for node, why in looked_at.items():
-        if why:
-            raise UdmlError(
-                f"node {node.name} of the Ray cluster {why}", "mend it, or take it off the cluster"
-            )
+    fit = _fit_nodes(ray)
     nothing: tuple[Any, ...] = ()  # the bar is moved by hand
     with progress(nothing, work.description, total=total, unit="image") as bar:
         bar.initial = bar.n = done
-        fleet = _Fleet(ray, work, items, {node.id for node in looked_at})
+        fleet = _Fleet(ray, work, items, fit)
         try:
             fleet.run(pending, bar)
         finally:
             fleet.dismiss()
+
+
+def _fit_nodes(ray: Any) -> set[str]:
+    """Nodes that can take part; each is looked at once, however many kinds of work a stage has."""
+    known = _fit.setdefault(str(Path.cwd()), set())
+    nodes = nodes_of(ray)
+    new = [node for node in nodes if node.id not in known]
+    for node, why in look_at(ray, new).items() if new else ():
+        if why:
+            raise UdmlError(
+                f"node {node.name} of the Ray cluster {why}", "mend it, or take it off the cluster"
+            )
+        known.add(node.id)
+    return known & {node.id for node in nodes}
 
 
 @dataclass(frozen=True)

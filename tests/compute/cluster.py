@@ -1,25 +1,49 @@
-"""A real Ray cluster of several nodes on this machine, small: one core and 80 MB of shared memory a node."""
+"""A real Ray cluster of several nodes on this machine, small: one core and 80 MB of shared memory a node.
+
+It has a directory of its own: in /tmp/ray it would write down that it is the machine's cluster, which whoever
+works there takes from then on, and at its end it would take away what another cluster wrote.
+"""
 
 import os
+import shutil
 import socket
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 _STARTED_SECONDS = 600  # a busy machine takes its time, and Ray by itself waits for 30
 
 
-def small_cluster(nodes: int) -> Any:
+@contextmanager
+def small_cluster(nodes: int) -> Iterator[Any]:
     """A cluster of `nodes` nodes that is reached from this machine only, and tells nobody of itself."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ |= {"RAY_agent_register_timeout_ms": str(1000 * _STARTED_SECONDS), "RAY_worker_niceness": "0"}
-    from ray.cluster_utils import Cluster
+    own = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets in it may have 107 characters
+    variables = {
+        "RAY_TMPDIR": own,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_agent_register_timeout_ms": str(1000 * _STARTED_SECONDS),
+        "RAY_worker_register_timeout_seconds": str(_STARTED_SECONDS),  # or it is killed, and started again
+        "RAY_worker_niceness": "0",
+    }
+    with mock.patch.dict(os.environ, variables):
+        os.environ.pop("RAY_ADDRESS", None)
+        import ray
+        from ray.cluster_utils import Cluster
 
-    _be_patient()
-    cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **_node()})
-    for _ in range(nodes - 1):
-        cluster.add_node(wait=False, **_node())
-    return cluster
+        _be_patient()
+        cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **_node()})
+        try:
+            for _ in range(nodes - 1):
+                cluster.add_node(wait=False, **_node())
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def _node() -> dict[str, Any]:

@@ -6,20 +6,24 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.compute.cluster import small_cluster
+from tests.conftest import ROOT
 from tests.data.test_prepare import PARAMS, contents, photo, write_data
 from tests.fixtures.fakes import write_prepared
 from tests.fixtures.models import pictures, tiny_card, write_model
+from udml import paths
 from udml.compute.on_ray import run_on_ray
-from udml.config import Index
+from udml.config import Compute, Index, load_params
 from udml.data.catalog import SUMMARY_FILE
 from udml.data.prepare import prepare
 from udml.errors import UdmlError
+from udml.evaluation.evaluate import evaluate
 from udml.files import read_json, write_json
 from udml.search.gallery import INFO_FILE
 from udml.search.index import index
@@ -39,12 +43,8 @@ INDEX = Index(
 
 @pytest.fixture(scope="session")
 def cluster() -> Any:
-    made = small_cluster(3)
-    yield made
-    import ray
-
-    ray.shutdown()
-    made.shutdown()
+    with small_cluster(3) as made:
+        yield made
 
 
 @pytest.fixture
@@ -65,16 +65,30 @@ def test_prepare_makes_the_same_files(run: Any, tmp_path: Path) -> None:
     assert contents(tmp_path / "local") == contents(tmp_path / "ray")
 
 
-def test_index_makes_the_same_files(run: Any, tmp_path: Path) -> None:
-    """Several chunks and stretches of the graph, and strong views."""
+def test_index_and_evaluate_make_the_same_files(run: Any, cluster: Any, tmp_path: Path) -> None:
+    """Several chunks and stretches of the graph, strong views, and two models that are compared."""
     images = pictures(5000, classes=40)
-    prepared = write_prepared(tmp_path / "prepare", images, [None] * len(images), ["train"] * len(images))
+    labels = [f"class {row % 40}" for row in range(len(images))]
+    splits = ["train"] * 3900 + ["test"] * 1100
+    prepared = write_prepared(paths.PREPARED, images, labels, splits)
     write_json(prepared / SUMMARY_FILE, {"data_version": "a" * 16})
-    write_model(tmp_path / "export" / "model.onnx", tiny_card())
-    index(tmp_path / "export", prepared, tmp_path / "local", INDEX)
-    index(tmp_path / "export", prepared, tmp_path / "ray", INDEX, run)
-    assert contents(tmp_path / "local") == contents(tmp_path / "ray")
+    write_model(paths.MODEL, tiny_card())
+    write_model(paths.EXPORTED / "frozen.onnx", tiny_card("frozen", model_version="b" * 16), seed=5)
+    index(paths.EXPORTED, prepared, paths.INDEXED, INDEX)
+    index(paths.EXPORTED, prepared, tmp_path / "ray", INDEX, run)
+    assert contents(paths.INDEXED) == contents(tmp_path / "ray")
     assert read_json(tmp_path / "ray" / INFO_FILE)["kind"] == "ivf"
+
+    here = load_params(ROOT / "params.yaml")
+    here = replace(here, evaluate=replace(here.evaluate, bootstrap_samples=50))
+    figures = []
+    for params in (here, replace(here, compute=Compute("ray", cluster.address))):
+        found = evaluate(params)
+        arrays = [getattr(found.frozen, name).tobytes() for name in ("embeddings", "found_again")]
+        told = paths.METRICS.read_bytes(), paths.PROTOCOLS.read_bytes(), contents(paths.PLOTS)
+        figures.append((*told, *arrays))
+    assert figures[0] == figures[1]
+    assert len(read_json(paths.METRICS)["trained"]) > 2
 
 
 def test_a_node_killed_in_mid_run_costs_time_and_nothing_else(run: Any, cluster: Any, tmp_path: Path) -> None:

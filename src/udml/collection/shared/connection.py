@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from udml import deadlines
@@ -73,6 +73,21 @@ class Connection:
         self.problem = None
         return found
 
+    def ask_once(self, done: Callable[[], bool], method: str, *arguments: Any) -> None:
+        """`ask` for what is refused the second time, such as a new name.
+
+        Where the first answer was lost, a second request is; `done` then tells whether the first one counted.
+        """
+        try:
+            self.ask(method, *arguments)
+        except StoreLostError:
+            if not done():
+                raise
+
+    def rename(self, collection: str, name: str) -> None:
+        """Give a collection another name."""
+        self.ask_once(lambda: self._is_called(collection, name), "rename_collection", collection, name)
+
     def behind(self, alias: str) -> str | None:
         """The collection that an alias stands for; None if there is no such alias."""
         try:
@@ -136,6 +151,10 @@ class Connection:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    def _is_called(self, collection: str, name: str) -> bool:
+        there = self.ask("list_collections")
+        return name in there and collection not in there
 
     def _next(self, rows: Any) -> list[Row]:
         try:

@@ -68,7 +68,7 @@ def finish(connection: Connection, building: str, name: str, info: IndexInfo) ->
     """Give a whole collection its name."""
     told = json.dumps(asdict(replace(info, files={})))
     connection.ask("upsert", VERSIONS, [{"source": name, "info": told, "nothing": [0.0, 0.0]}])
-    connection.ask("rename_collection", building, name)
+    connection.rename(building, name)
 
 
 def move_alias(connection: Connection, name: str) -> None:
@@ -77,7 +77,8 @@ def move_alias(connection: Connection, name: str) -> None:
     if before == name:
         return
     connection.ask("load_collection", name, long=True)
-    connection.ask("create_alias" if before is None else "alter_alias", name, CHAMPION)
+    method = "create_alias" if before is None else "alter_alias"
+    connection.ask_once(lambda: connection.behind(CHAMPION) == name, method, name, CHAMPION)
 
 
 def read_info(connection: Connection, name: str) -> IndexInfo:

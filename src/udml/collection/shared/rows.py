@@ -137,7 +137,7 @@ def make_tables(connection: Connection) -> None:
         if name not in there:
             make_collection(connection, BUILDING + name, fields, {"nothing": 2}, {"index_type": "FLAT"})
             connection.ask("load_collection", BUILDING + name, long=True)
-            connection.ask("rename_collection", BUILDING + name, name)
+            connection.rename(BUILDING + name, name)
 
 
 def _text(value: str) -> str:

@@ -3,9 +3,11 @@
 import re
 import sys
 import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 from tests.pipeline import make_workspace, run, write_pictures
@@ -83,6 +85,31 @@ def test_a_gpus_packages_and_no_others_are_left_out() -> None:
     for extra in PROJECT["optional-dependencies"].values():
         wanted |= {re.split(r"[^a-z0-9-]", name.lower())[0] for name in extra}
     assert not gpu_only & wanted
+
+
+def required(name: str, extra: str = "") -> set[str]:
+    """The packages that one, with an extra, requires here, and those that they require."""
+    found: set[str] = set()
+    wanted = [(name, extra)]
+    while wanted:
+        package, with_extra = wanted.pop()
+        for line in distribution(package).requires or ():
+            one = Requirement(line)
+            if one.name not in found and (one.marker is None or one.marker.evaluate({"extra": with_extra})):
+                found.add(one.name)
+                wanted += [(one.name, extra) for extra in one.extras or {""}]
+    return found
+
+
+def test_serving_needs_neither_ray_nor_milvus_nor_400_mb() -> None:
+    names = required("udml", "serve")
+    assert {"faiss-cpu", "onnxruntime", "fastapi", "uvicorn", "starlette"} <= names
+    assert names.isdisjoint(
+        {"ray", "pymilvus", "milvus-lite", "grpcio", "torch", "pandas", "pyarrow", "scipy"}
+    )
+    files = [Path(str(file.locate())) for name in names for file in distribution(name).files or ()]
+    size_bytes = sum(file.stat().st_size for file in files if file.exists() and file.suffix != ".pyc")
+    assert 100e6 < size_bytes < 400e6
 
 
 @pytest.mark.slow

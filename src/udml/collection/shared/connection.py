@@ -73,20 +73,21 @@ class Connection:
         self.problem = None
         return found
 
-    def ask_once(self, done: Callable[[], bool], method: str, *arguments: Any) -> None:
+    def ask_once(self, done: Callable[[], bool], method: str, *arguments: Any, long: bool = False) -> None:
         """`ask` for what is refused the second time, such as a new name.
 
         Where the first answer was lost, a second request is; `done` then tells whether the first one counted.
         """
         try:
-            self.ask(method, *arguments)
+            self.ask(method, *arguments, long=long)
         except StoreLostError:
             if not done():
                 raise
 
     def rename(self, collection: str, name: str) -> None:
         """Give a collection another name."""
-        self.ask_once(lambda: self._is_called(collection, name), "rename_collection", collection, name)
+        named = collection, name
+        self.ask_once(lambda: self._is_called(*named), "rename_collection", *named, long=True)
 
     def behind(self, alias: str) -> str | None:
         """The collection that an alias stands for; None if there is no such alias."""

@@ -8,9 +8,13 @@ directory. For every size, in turn and `--rounds` times over:
 bare       the decoder alone, over the same files' bytes, in as many processes as `prepare` uses
 prepare    `udml prepare`: decode, hash, thumbnails, duplicates, splits, catalogue and pixel store
 again      `dvc repro prepare` when nothing has changed
+
+With --steps it is told instead what each step of `prepare` takes of a core for a file: processor time, the
+steps in turns, so that other work on the machine counts little.
 """
 
 import argparse
+import hashlib
 import math
 import os
 import shutil
@@ -18,9 +22,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -28,13 +34,17 @@ from PIL import Image
 from benchmarks.contenders import exponent, machine, spread
 from benchmarks.settings import ROOT
 from udml.config import load_params
+from udml.data.decoding import pixel_digest
+from udml.data.duplicates import duplicate_thumbnail
+from udml.data.statistics import sharpness
 from udml.machine import usable_cores
-from udml.pixels import decode
+from udml.pixels import Decoded, decode
 from udml.progress import progress
 
 SIZES = (1_000, 10_000, 100_000)
 SIDES_PX = (200, 340)  # of the crops; the photos' shorter side has 348
 PER_FOLDER = 1_000
+STEP_FILES = 500
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".scratch/benchmark-prepare"))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", action="store_true", help="what each step takes, of 500 files")
     parser.add_argument("--bare", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
@@ -60,6 +71,12 @@ def main() -> None:
     if options.data is None:
         parser.error("--data is needed")
     print(f"{machine()}; {options.rounds} rounds\n", flush=True)
+    if options.steps:
+        print_steps(
+            crops(options.data, options.work / f"crops-{min(options.sizes)}", min(options.sizes)),
+            options.rounds,
+        )
+        return
     runs = {size: _alternate(options.data, options.work, size, options.rounds) for size in options.sizes}
     print("| files | bare, files/s | prepare, files/s | of the bare speed, % | peak memory, MiB | again, s |")
     print("|---|---|---|---|---|---|")
@@ -93,6 +110,47 @@ def _alternate(data: Path, work: Path, size: int, rounds: int) -> dict[str, list
         run_command(workspace, str(own / "dvc"), "commit", "-q", "-f", "prepare")
         found["again"].append(run_command(workspace, str(own / "dvc"), "repro", "prepare"))
     return found
+
+
+def print_steps(folder: Path, rounds: int) -> None:
+    """Microseconds of a core a file, step by step, and how many hundredths of decoding that is."""
+    data = [file.read_bytes() for file in sorted(folder.rglob("*.jpg"))[:STEP_FILES]]
+    found: dict[str, list[float]] = {}
+    with Path(os.devnull).open("wb") as nowhere:
+        steps = _steps(data, nowhere)
+        for _ in range(rounds):
+            for name, (step, inputs) in steps.items():
+                began = time.process_time()
+                for one in inputs:
+                    step(one)
+                found.setdefault(name, []).append(1e6 * (time.process_time() - began) / len(inputs))
+    print("| step | microseconds | of decoding, % |\n|---|---|---|")
+    for name, each in found.items():
+        ratios = [100 * a / b for a, b in zip(each, found["decoding"], strict=True)]
+        print(f"| {name} | {spread(each, 0)} | {spread(ratios, 1)} |")
+
+
+def _steps(data: Sequence[bytes], out: BinaryIO) -> dict[str, tuple[Callable[[Any], object], Sequence[Any]]]:
+    """What is done with a file, and what it is done to: one a file."""
+    params = load_params().prepare
+
+    def decoded(one: bytes) -> Decoded:
+        return decode(one, params.store_short_side_px, params.min_side_px, params.max_pixels)
+
+    images = [decoded(one) for one in data]
+    pictures = [Image.fromarray(image.pixels) for image in images]
+    greys = [np.asarray(picture.convert("L")) for picture in pictures]
+    return {
+        "decoding": (decoded, data),
+        "thumbnail": (duplicate_thumbnail, pictures),
+        "sharpness": (sharpness, greys),
+        "picture of the pixels": (lambda image: Image.fromarray(image.pixels), images),
+        "grey": (lambda picture: np.asarray(picture.convert("L")), pictures),
+        "brightness": (np.mean, greys),
+        "sha256 of the file": (lambda one: hashlib.sha256(one).hexdigest(), data),
+        "digest of the pixels": (lambda image: pixel_digest(image.pixels), images),
+        "pixels given to a file": (lambda image: out.write(image.pixels.data), images),
+    }
 
 
 def run_command(where: Path, *command: str) -> Run:

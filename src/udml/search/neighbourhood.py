@@ -2,12 +2,11 @@
 
 Database-side augmentation (Arandjelovic and Zisserman, CVPR 2012) with the weights of alpha query expansion
 (Radenovic, Tolias and Chum, 1711.02512), six times over: an image becomes the unit vector of itself plus its
-k nearest others, each weighted by the square of its similarity; then the same is done with what came of
-it and the same weights. Later rounds reach the neighbours' neighbours, but only as far as every step is
-short, so that they help large classes and spare small ones. Copies count once: a burst would otherwise
-mix with itself alone. How many others, k, is chosen from the neighbour graph, without labels; see
-`choose_mixed`. A query is mixed with the mixtures of its nearest, and plain similarity keeps a say in the
-order: without it, answers of another kind that are close together pass those that are merely close.
+k nearest others, each weighted by the square of its similarity; then the same is done with what came of it
+and the same weights. Later rounds reach the neighbours' neighbours, as far as every step is short, so that
+they help large classes and spare small ones. Copies count once: a burst would otherwise mix with itself
+alone. How many others, k, the graph tells without labels: `choose_mixed`. A query is mixed with the mixtures
+of its nearest. Plain similarity keeps a say, or what is close together passes what is merely close.
 
 Shapes: n images, d embedding length, c candidates of each query, best first. All vectors are float32 rows
 of unit length, similarities are cosines.
@@ -115,7 +114,7 @@ def distinct(kept: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 def kept_first(
     kept: np.ndarray, positions: np.ndarray, similarity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lists with the entries that are kept moved to the front, in their order; -1 and 0 behind them."""
+    """Lists with the entries that are kept moved to the front, in order; -1 and 0 behind them."""
     order = np.argsort(~kept, axis=1, kind="stable")
     there = np.take_along_axis(kept, order, axis=1)
     return (
@@ -186,9 +185,9 @@ def choose_mixed(shares: np.ndarray, count: int) -> tuple[int, str]:
     """How many neighbours to mix, from the reciprocity of the graph, and the reason in words.
 
     Where a thing has m images, each is among the nearest of its m - 1 fellows and they among its own, so
-    reciprocity rises up to k = m - 1; beyond that, lists fill up with images of other things, which do not
-    return it. The first k behind which it clearly falls tells the number of images of a thing. Without
-    such a fall the number stays unknown, and four are mixed, which harmed at no class size measured.
+    reciprocity rises up to k = m - 1; beyond that, lists fill up with other things, which do not return it.
+    The first k behind which it clearly falls tells the number of images of a thing. Without such a fall the
+    number stays unknown, and four are mixed, which harmed at no class size measured.
 
     Args:
         shares: float64 [m], from `reciprocity`.
@@ -202,11 +201,8 @@ def choose_mixed(shares: np.ndarray, count: int) -> tuple[int, str]:
     for k in range(1, int((shares > 0).sum())):
         ahead = shares[k : 2 * k + 1]
         if len(ahead) == k + 1 and ahead.min() < shares[k - 1] - _CLEAR and ahead.max() <= shares[k - 1]:
-            mixed = int(np.clip(round(_SHARE_OF_PEAK * k), 1, MAX_MIXED))
-            return (
-                mixed,
-                f"reciprocity is highest at {k} neighbours ({shares[k - 1]:.0%}) and falls behind it",
-            )
+            because = f"reciprocity is highest at {k} neighbours ({shares[k - 1]:.0%}) and falls behind it"
+            return int(np.clip(round(_SHARE_OF_PEAK * k), 1, MAX_MIXED)), because
     return MAX_MIXED, "reciprocity has no clear peak, so the number of images of a thing is not known"
 
 
@@ -242,8 +238,7 @@ def nearest_distinct(similarity: np.ndarray, vectors: np.ndarray, k: int) -> np.
 
 def mix_one(vector: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """One vector, float32 [d], mixed with its neighbours, float32 [k, d]; see `mix`."""
-    mixed: np.ndarray = mix(vector[None], similarity[None], neighbours[None])[0]
-    return mixed
+    return np.asarray(mix(vector[None], similarity[None], neighbours[None])[0])
 
 
 def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: np.ndarray) -> None:
@@ -266,9 +261,7 @@ def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: n
 def pinned_places(similarity: np.ndarray) -> int:
     """How many of one query's candidates keep their places; similarities [c], best first."""
     copies = int((similarity > COPY).sum())
-    if copies == len(similarity):
-        return copies
-    return int((similarity >= similarity[copies] - _TIE).sum())
+    return copies if copies == len(similarity) else int((similarity >= similarity[copies] - _TIE).sum())
 
 
 def refined_score(
@@ -283,16 +276,14 @@ def refined_score(
         near: places among the candidates of those that the query is mixed with, see `nearest_distinct`.
     """
     mixed = mix_one(query, similarity[near], mixtures[near])
-    score: np.ndarray = mixtures @ mixed + np.float32(_PLAIN_SHARE) * similarity
-    return score
+    return np.asarray(mixtures @ mixed + np.float32(_PLAIN_SHARE) * similarity)
 
 
 def refined_order(similarity: np.ndarray, score: np.ndarray, lowest: float) -> np.ndarray:
     """The order of one query's candidates when their neighbourhoods count.
 
     The query's copies, and the plainly nearest other image with what ties with it, keep their places: the
-    first answer is that of plain search. Candidates less similar than `lowest` stay behind the others, in
-    plain order.
+    first answer is that of plain search. Those less similar than `lowest` stay behind, in plain order.
 
     Args:
         similarity: float32 [c], plain, best first.

@@ -163,7 +163,8 @@ def _how_many(rounds: Sequence[Mapping[str, Any]]) -> str:
     on_a_part = f" {found_on_a_part(rounds[0])}".rstrip()
     agreed = f"{strengths[found]:.0%} of the pairs that one half predicts are together in the other"
     if found == coarsest:
-        return f" About {found} images each, as two halves of the images agree on nothing finer ({agreed}).{on_a_part}"
+        nothing = f"as two halves of the images agree on nothing finer ({agreed})."
+        return f" About {found} images each, {nothing}{on_a_part}"
     return (
         f" About {found} images each, as that is what two halves of the images agree on most "
         f"({agreed}; with {coarsest} images each {strengths[coarsest]:.0%}).{on_a_part}"

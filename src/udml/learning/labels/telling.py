@@ -5,7 +5,7 @@ from typing import Any
 
 
 def found_on_a_part(first: Mapping[str, Any]) -> str:
-    """That the number of clusters was found on a part of the images, from the first round's record; else ""."""
+    """That the number of clusters was found on a part of the images, by the first round; "" where not."""
     part = first.get("clusters_found_on_images", 0)
     images = sum((first.get("cluster_sizes_histogram") or {"counts": []})["counts"])
     if not 0 < part < images:

@@ -164,7 +164,7 @@ def judge_and_cluster(run: Run) -> None:
 
 
 def _decide(run: Run) -> None:
-    """What follows this round, in its record; all processes decide by the clock of the first."""
+    """What follows this round, in its record; all processes go by the first one's clock and figures."""
     params, rounds = run.params, run.state.rounds
     clock = None
     if params.budget_minutes is not None:
@@ -172,10 +172,10 @@ def _decide(run: Run) -> None:
         steps = run.state.step - (rounds[-2]["step"] if len(rounds) > 1 else 0)
         speed = run.state.last_losses.get("images_per_second")
         a_step = params.clusters_per_batch * params.images_per_cluster / speed if speed else 0.0
-        spent, a_step = agreed(run, [time.perf_counter() - run.began, a_step])
+        spent = time.perf_counter() - run.began
         rounds[-1]["seconds"] = spent
         clock = Clock(spent, a_step, max(0.0, spent - before - steps * a_step))
-    rounds[-1] |= decide(params, len(run.data.images), run.clusters, rounds, clock)
+    rounds[-1] |= agreed(run, decide(params, len(run.data.images), run.clusters, rounds, clock))
 
 
 def _pseudo_labels(run: Run, vectors: np.ndarray, first: bool) -> Clustering:

@@ -43,7 +43,7 @@ from udml.learning.loop.checkpoint import (
     write_tensors,
 )
 from udml.learning.loop.embedding import embed, embed_features, is_finished, shipping_head, unit_rows
-from udml.learning.loop.run import Run, TrainingSet, agreed, start_run
+from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.schedule import UNFIT, Clock, decide, leg_of
 from udml.learning.loop.steps import take_steps
 from udml.learning.losses import set_proxies
@@ -175,7 +175,17 @@ def _decide(run: Run) -> None:
         spent = time.perf_counter() - run.began
         rounds[-1]["seconds"] = spent
         clock = Clock(spent, a_step, max(0.0, spent - before - steps * a_step))
-    rounds[-1] |= agreed(run, decide(params, len(run.data.images), run.clusters, rounds, clock))
+    rounds[-1] |= _agreed(run, decide(params, len(run.data.images), run.clusters, rounds, clock))
+
+
+def _agreed(run: Run, decision: dict[str, Any]) -> dict[str, Any]:
+    """What the first process decided, in all of them."""
+    decisions = [decision]
+    if run.device.accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(decisions)
+    return decisions[0]
 
 
 def _pseudo_labels(run: Run, vectors: np.ndarray, first: bool) -> Clustering:

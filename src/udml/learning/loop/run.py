@@ -220,16 +220,6 @@ def start_run(
     return run
 
 
-def agreed(run: Run, decision: dict[str, Any]) -> dict[str, Any]:
-    """What the first process decided, in all of them."""
-    decisions = [decision]
-    if run.device.accelerator.num_processes > 1:
-        from accelerate.utils import broadcast_object_list
-
-        broadcast_object_list(decisions)
-    return decisions[0]
-
-
 def _as_they_are(features: torch.Tensor) -> torch.Tensor:
     return features
 

@@ -24,6 +24,7 @@ from udml.data.catalog import read_catalog
 from udml.evaluation.metrics import score_queries
 from udml.learning.loop import fit
 from udml.learning.loop.run import Run
+from udml.learning.loop.schedule import leg_of
 from udml.learning.loop.steps import take_steps
 from udml.machine import keep_freed_memory
 
@@ -69,8 +70,8 @@ def start_and_end(photos: Photos, params: Train, supervised: bool) -> tuple[Figu
             _teach(run)
         fit.judge_and_cluster(run)
         start = _figures(run, photos)
-        while run.state.step < params.steps:
-            take_steps(run, min(params.steps, run.state.step + params.recluster_every_steps))
+        while (leg := leg_of(run.state.rounds)) is not None:
+            take_steps(run, leg.until)
             fit.judge_and_cluster(run)
         return start, _figures(run, photos)
 

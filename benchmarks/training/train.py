@@ -38,6 +38,7 @@ from udml.data.prepare import prepare
 from udml.evaluation.metrics import Embedded, score_queries
 from udml.learning.loop import embedding, fit
 from udml.learning.loop.run import Run, start_run
+from udml.learning.loop.schedule import leg_of, planned_steps
 from udml.learning.loop.steps import take_steps
 from udml.learning.model.network import Network, start_network
 from udml.learning.train import load_training_set
@@ -168,7 +169,7 @@ def compare_quality(photos: Photos, params: Train, scratch: Path) -> None:
     _heading()
     theirs = authors_way.start(photos.train_files, params)
     spent = 0.0
-    while theirs.step < params.steps:
+    while theirs.step < planned_steps(params, 0, 0):
         began = time.perf_counter()
         authors_way.recluster(theirs)
         for _ in authors_way.take_steps(theirs, theirs.step + params.recluster_every_steps):
@@ -199,10 +200,11 @@ def our_checkpoints(name: str, photos: Photos, params: Train, scratch: Path) -> 
         value = map_at_r(embed(run, shipped, photos.test_views), photos)
         found.append((spent + finishing, value))
         _row(name, run.state.step, *found[-1])
-        if run.state.step >= params.steps:
+        leg = leg_of(run.state.rounds)
+        if leg is None:
             return found
         began = time.perf_counter()
-        take_steps(run, min(params.steps, run.state.step + params.recluster_every_steps))
+        take_steps(run, leg.until)
         spent += time.perf_counter() - began
 
 

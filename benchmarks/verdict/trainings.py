@@ -19,6 +19,7 @@ from udml.data.catalog import open_store, read_catalog
 from udml.evaluation.labelfree import effective_rank
 from udml.learning.loop import embedding, fit
 from udml.learning.loop.run import Run, TrainingSet
+from udml.learning.loop.schedule import leg_of, planned_steps
 from udml.learning.loop.steps import take_steps
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view
@@ -87,7 +88,7 @@ def split_classes(prepared: Path, crop_share: float) -> Photos:
 def checkpoints(photos: Photos, params: Train, kept: Path) -> Iterator[Checkpoint]:
     """Every checkpoint of every training, made where `kept` does not hold it yet."""
     for training, (share, change) in TRAININGS.items():
-        steps = round(params.steps * share)
+        steps = round(planned_steps(params, 0, 0) * share)
         folder = kept / training.replace(" ", "-")
         if not (folder / "done").exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -107,8 +108,8 @@ def _train(training: str, photos: Photos, params: Train) -> Iterator[Checkpoint]
         fit.judge_and_cluster(run)
         if first:
             yield from _untrained(run, photos, views)
-        while run.state.step < params.steps:
-            take_steps(run, min(params.steps, run.state.step + params.recluster_every_steps))
+        while (leg := leg_of(run.state.rounds)) is not None:
+            take_steps(run, leg.until)
             fit.judge_and_cluster(run)
             if "score_mrr" not in run.state.rounds[-1]:  # not a number any more: nothing to judge
                 return

@@ -185,6 +185,15 @@ def test_a_stopped_run_is_told(workspace):
     assert "Training was stopped at step 60: effective rank fell to 3.1." in text
 
 
+def test_the_page_says_what_ended_training_and_whether_more_would_have_paid(workspace):
+    parts = workspace()
+    rounds = fake_rounds(3, labelled=True)
+    rounds[-1] |= {"ended_by": "budget", "more_would_pay": True}
+    write_json(parts[2] / "rounds.json", rounds)
+    _, text = written(parts)
+    assert "train.budget_minutes ended training at step 60; more steps would probably have paid" in text
+
+
 def test_the_same_inputs_give_the_same_page(workspace):
     parts = workspace()
     index, first = written(parts)
@@ -230,5 +239,11 @@ def test_the_page_says_why_there_are_so_many_clusters(workspace, found, sentence
     parts = workspace()
     rounds = fake_rounds(3, labelled=True)
     rounds[0] |= {"strengths_by_cluster_size": {"25": 0.36, "10": 0.39}, "found_cluster_size": found}
+    rounds[0]["clusters_found_on_images"] = sum(rounds[0]["cluster_sizes_histogram"]["counts"])
     write_json(parts[2] / "rounds.json", rounds)
-    assert sentence in written(parts)[1]
+    text = written(parts)[1]
+    assert sentence in text
+    assert "The number of clusters was found on" not in text
+    rounds[0]["clusters_found_on_images"] = 7
+    write_json(parts[2] / "rounds.json", rounds)
+    assert "The number of clusters was found on 7 of" in written(parts)[1]

@@ -23,8 +23,8 @@ def check_keys(values: Any, names: list[str], where: str) -> None:
 
 
 def convert(value: Any, hint: Any, name: str) -> Any:
-    """Check `value` against a field's type: bool, int, float, str, `int | str`, or a tuple of int or str."""
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    """Check `value` against a field's type: bool, int, float, str, one of two, or a tuple of int or str."""
+    if (hint is float or float in get_args(hint)) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (tuple[int, ...], tuple[str, ...]):
         if isinstance(value, list | tuple) and all(type(item) is get_args(hint)[0] for item in value):

@@ -1,5 +1,6 @@
 """Settings of the stage `train`."""
 
+import math
 from dataclasses import dataclass
 
 from udml.config.checks import check_keys, convert, invalid, one_of, positive, share, within
@@ -48,7 +49,7 @@ class Train:
     rotation_weight: float
     rotation_images: int
     rotation_hidden_dim: int
-    steps: int
+    steps: int | str
     learning_rate: float
     learning_rate_schedule: str
     average_decay: float
@@ -62,10 +63,15 @@ class Train:
     weights: str | None = None
     weights_licence: str | None = None
     use_judgements: bool = False
+    budget_minutes: float | None = None
 
     def __post_init__(self) -> None:
         positive(self, "embedding_dim", "input_px", "recluster_every_steps", "kmeans_iterations")
-        positive(self, "steps", "learning_rate", "rotation_hidden_dim", "min_points_per_cluster")
+        positive(self, "learning_rate", "rotation_hidden_dim", "min_points_per_cluster")
+        if self.steps != "auto" and not (isinstance(self.steps, int) and self.steps > 0):
+            raise invalid(self, "steps", "must be `auto` or a whole number of at least 1")
+        if self.budget_minutes is not None and not 0 < self.budget_minutes < math.inf:
+            raise invalid(self, "budget_minutes", "must be null (no bound) or a number of minutes above 0")
         positive(self, "max_points_per_cluster", "crop_share", "holdout_max_images")
         within(self, "clusters_per_batch", 2, 100_000)
         within(self, "images_per_cluster", 2, 100_000)

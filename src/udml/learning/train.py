@@ -24,9 +24,11 @@ from udml.files import atomic_directory, fingerprint, read_json, scratch_directo
 from udml.learning import selection
 from udml.learning.labels.judged import links_of
 from udml.learning.labels.number import DOUBTFUL_STRENGTH
+from udml.learning.labels.telling import found_on_a_part
 from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
+from udml.learning.loop.schedule import how_it_ended
 from udml.learning.model.backbone import Backbone
 from udml.learning.model.network import ModelSpec, save, start_network
 from udml.learning.model.weights import weights_sha256
@@ -42,6 +44,7 @@ _LIVE_KEYS = (
     "metric_loss", "rotation_loss", "rotation_accuracy", "score", "score_mrr",
     "score_neighbours", "effective_rank",
     "embedding_std", "mean_cosine", "churn", "empty", "singletons", "label_nmi", "images_per_second",
+    "planned_end", "ended_by", "more_would_pay", "seconds",
 )  # fmt: skip
 
 
@@ -74,7 +77,7 @@ def train(prepared: Path, out: Path, live: Path, params: Train, said: Sequence[S
     rounds = fit(network, data, params, (backbone.mean, backbone.std), scratch, log)
     if not _is_main_process():
         return
-    spec = _spec(backbone, params, summary, next(r["step"] for r in rounds if r["picked"]))
+    spec = _spec(backbone, params, summary, rounds)
     _write(scratch, out, rounds, catalog["image_id"].to_numpy()[rows], spec)
     shutil.rmtree(scratch)
     _say_how_it_went(rounds)
@@ -135,11 +138,14 @@ def _work_key(
     )  # fmt: skip
 
 
-def _spec(backbone: Backbone, params: Train, summary: dict[str, Any], picked_step: int) -> ModelSpec:
+def _spec(
+    backbone: Backbone, params: Train, summary: dict[str, Any], rounds: list[dict[str, Any]]
+) -> ModelSpec:
+    picked_step = next(record["step"] for record in rounds if record["picked"])
     rotation = 0.0 if params.tuning == "head" else params.rotation_weight
     method = f"UDML-SS, {params.loss}, rotation {rotation:g}, tuning {params.tuning}"
     licence = (params.weights_licence or "not stated") if params.weights else backbone.weights_licence
-    steps = f"{picked_step} of {params.steps} steps"
+    steps = f"{picked_step} of {params.steps if isinstance(params.steps, int) else rounds[-1]['step']} steps"
     protocol = f"{method}, {params.input_px} px, {steps}, seed {params.seed}; {summary['protocol']}"
     return ModelSpec(
         params.backbone,
@@ -192,7 +198,7 @@ def _live_log(directory: Path) -> Any:
         live.step = record["step"]
         for key in _LIVE_KEYS:
             if record.get(key) is not None:
-                live.log_metric(key, record[key])
+                live.log_metric(key, record[key], plot=not isinstance(record[key], str))
         live.make_summary()
 
     return log
@@ -217,14 +223,15 @@ def _is_main_process() -> bool:
 def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
     first, last = rounds[0], rounds[-1]
     picked = next(record for record in rounds if record["picked"])
-    if not last["healthy"]:
-        print(f"stopped early at step {last['step']}: {last['verdict']}")
+    print(how_it_ended(rounds))
     print(
         f"picked the model of step {picked['step']}: {picked['score']:.1%} of the held-out images are found "
         f"again from a strong view ({first['score']:.1%} before training)"
     )
     if picked["step"] == 0:
         print("no trained checkpoint beat the whitened backbone, so that is what ships")
+    if on_a_part := found_on_a_part(first):
+        print(on_a_part)
     if doubt := _doubt(first):
         print(doubt)
     accuracy = last.get("rotation_accuracy") or 0.5  # without rotations nothing is said

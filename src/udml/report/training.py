@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from udml.data.catalog import ImageStore
+from udml.learning.labels.telling import found_on_a_part
+from udml.learning.loop.schedule import how_it_ended
 from udml.report.charts import MISSING, Series, histogram, line_chart, number
 from udml.report.page import Section, chart_card, counted, details, picture, table
 from udml.report.pictures import contact_sheet, save_webp
@@ -113,9 +115,8 @@ def _curves_intro(rounds: Sequence[Mapping[str, Any]], picked: Mapping[str, Any]
             f"The checkpoint of step {picked['step']:,} was kept, by the first chart; "
             "no label was looked at to choose it."
         )
-    if not rounds[-1].get("healthy", True):
-        sentences.append(f"Training was stopped at step {rounds[-1]['step']:,}: {rounds[-1].get('verdict')}.")
-    return " ".join(sentences)
+    sentences.append(how_it_ended(rounds))
+    return " ".join(sentences).rstrip()
 
 
 def _rounds_table(rounds: Sequence[Mapping[str, Any]]) -> str:
@@ -159,12 +160,14 @@ def _how_many(rounds: Sequence[Mapping[str, Any]]) -> str:
     if not strengths:
         return ""
     found, coarsest = str(rounds[0]["found_cluster_size"]), next(iter(strengths))
+    on_a_part = f" {found_on_a_part(rounds[0])}".rstrip()
     agreed = f"{strengths[found]:.0%} of the pairs that one half predicts are together in the other"
     if found == coarsest:
-        return f" About {found} images each, as two halves of the images agree on nothing finer ({agreed})."
+        nothing = f"as two halves of the images agree on nothing finer ({agreed})."
+        return f" About {found} images each, {nothing}{on_a_part}"
     return (
         f" About {found} images each, as that is what two halves of the images agree on most "
-        f"({agreed}; with {coarsest} images each {strengths[coarsest]:.0%})."
+        f"({agreed}; with {coarsest} images each {strengths[coarsest]:.0%}).{on_a_part}"
     )
 
 

@@ -1,13 +1,14 @@
-"""The training loop: cluster, judge, save, train; again until the budget is spent.
+"""The training loop: cluster, judge, save, train; again until `schedule` ends it.
 
 One round is: embed every training image by its fixed view, cluster the embeddings into
-pseudo-classes, measure how healthy and how good they are, write a checkpoint, take
-`recluster_every_steps` optimiser steps. arXiv 1911.07072, section 3, with the release's faults left
+pseudo-classes, measure how healthy and how good they are, decide what follows, write a checkpoint, take
+the optimiser steps of that. arXiv 1911.07072, section 3, with the release's faults left
 out (fixed views instead of random crops, no label ever looked at).
 
 Shapes: n training images, h held-out images, S = input_px, c and d lengths of features and embeddings.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from udml.learning.loop.checkpoint import (
 )
 from udml.learning.loop.embedding import embed, embed_features, is_finished, shipping_head, unit_rows
 from udml.learning.loop.run import Run, TrainingSet, start_run
+from udml.learning.loop.schedule import UNFIT, Clock, decide, leg_of
 from udml.learning.loop.steps import take_steps
 from udml.learning.losses import set_proxies
 from udml.learning.model.head import finish_head, principal_head, start_head
@@ -81,7 +83,8 @@ def fit(
     """
     run = start_run(network, data, params, mean_std, scratch)
     if run.device.accelerator.is_main_process:
-        say_going_on(run.state.step if run.state.rounds else 0, params.steps, "step")
+        going_to = run.state.rounds[-1]["planned_end"] if run.state.rounds else 0
+        say_going_on(run.state.step if run.state.rounds else 0, going_to, "step")
     for record in run.state.rounds:
         on_round(record)
     while True:
@@ -89,9 +92,10 @@ def fit(
         if not resumed:
             judge_and_cluster(run)
             on_round(run.state.rounds[-1])
-        if run.state.step >= params.steps or not run.state.rounds[-1]["healthy"]:
+        leg = leg_of(run.state.rounds)
+        if leg is None or not run.state.rounds[-1]["healthy"]:
             break
-        take_steps(run, min(params.steps, run.state.step + params.recluster_every_steps))
+        take_steps(run, leg.until)
     if run.state.best_round < 0:
         raise UdmlError(
             f"no checkpoint was healthy: {run.state.rounds[-1]['verdict']}", "lower train.learning_rate"
@@ -131,7 +135,8 @@ def judge_and_cluster(run: Run) -> None:
     if not (losses_finite and np.isfinite(embeddings).all()):
         reason = "the loss or the embeddings are not finite numbers"
         finite_losses = {k: v if np.isfinite(v) else None for k, v in run.state.last_losses.items()}
-        run.state.rounds.append(record | finite_losses | {"healthy": False, "verdict": reason})
+        ended = {"ended_by": UNFIT, "more_would_pay": None}
+        run.state.rounds.append(record | finite_losses | {"healthy": False, "verdict": reason} | ended)
         return
     head = shipping_head(run, features)
     shipping = embed_features(run, features, head)
@@ -154,7 +159,33 @@ def judge_and_cluster(run: Run) -> None:
     )
     run.state.rounds.append(record | {"healthy": verdict == "", "verdict": verdict})
     run.state.assignment = clustering.assignment
+    _decide(run)
     _save(run, clustering)
+
+
+def _decide(run: Run) -> None:
+    """What follows this round, in its record; all processes go by the first one's clock and figures."""
+    params, rounds = run.params, run.state.rounds
+    clock = None
+    if params.budget_minutes is not None:
+        before = rounds[-2]["seconds"] if len(rounds) > 1 else 0.0
+        steps = run.state.step - (rounds[-2]["step"] if len(rounds) > 1 else 0)
+        speed = run.state.last_losses.get("images_per_second")
+        a_step = params.clusters_per_batch * params.images_per_cluster / speed if speed else 0.0
+        spent = time.perf_counter() - run.began
+        rounds[-1]["seconds"] = spent
+        clock = Clock(spent, a_step, max(0.0, spent - before - steps * a_step))
+    rounds[-1] |= _agreed(run, decide(params, len(run.data.images), run.clusters, rounds, clock))
+
+
+def _agreed(run: Run, decision: dict[str, Any]) -> dict[str, Any]:
+    """What the first process decided, in all of them."""
+    decisions = [decision]
+    if run.device.accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(decisions)
+    return decisions[0]
 
 
 def _pseudo_labels(run: Run, vectors: np.ndarray, first: bool) -> Clustering:

@@ -6,6 +6,7 @@ d length of embeddings.
 
 import copy
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +132,7 @@ class Run:
         average: the averaged weights, which are clustered, judged and shipped.
         clusters: pseudo-classes, K. Where they are to be found, the first round does.
         scratch: where checkpoints lie.
+        began: when the run would have begun by `time.perf_counter`, had it not been killed in between.
     """
 
     params: Train
@@ -144,6 +146,7 @@ class Run:
     optimiser: torch.optim.Optimizer
     clusters: int
     state: State = field(default_factory=State)
+    began: float = field(default_factory=time.perf_counter)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -213,6 +216,7 @@ def start_run(
         run.state.assignment = clustering["assignment"].numpy()
         run.state.step, run.state.rounds, run.state.best_round = state.step, state.rounds, state.best_round
         run.clusters = state.rounds[0].get("clusters", clusters)  # as many as the first round found
+        run.began -= state.rounds[-1].get("seconds", 0.0)
     return run
 
 

@@ -16,6 +16,7 @@ from udml.config import Train
 from udml.learning.loop.batches import draw_batch, members_by_cluster
 from udml.learning.loop.replay import Replay
 from udml.learning.loop.run import Run
+from udml.learning.loop.schedule import Leg, leg_of, planned_steps
 from udml.learning.model.network import ROTATIONS
 from udml.learning.views.device import resident_views, send
 from udml.learning.views.training import Variation, draw_all, prefetch, random_views
@@ -33,7 +34,7 @@ def take_steps(run: Run, until: int) -> None:
     began, outcomes = time.perf_counter(), []
     shown = began
     make = lambda step: make_batch(run, members, step)  # noqa: E731
-    bar = progress(prefetch(make, steps), f"train to {until}/{params.steps}", len(steps), "step")
+    bar = progress(prefetch(make, steps), f"train to {until}/{_leg(run).end}", len(steps), "step")
     bar.disable = not run.device.accelerator.is_main_process
     take = _taker(run)
     for step, (views, labels) in zip(steps, bar, strict=True):
@@ -93,7 +94,7 @@ def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[tor
 
 def set_learning_rate(run: Run, step: int) -> None:
     """Give the optimiser the learning rate of a step, where a recorded step finds it too."""
-    rate = learning_rate(run.params, step)
+    rate = learning_rate(run.params, _leg(run), step)
     for group in run.optimiser.param_groups:
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(rate)
@@ -101,11 +102,17 @@ def set_learning_rate(run: Run, step: int) -> None:
             group["lr"] = rate
 
 
-def learning_rate(params: Train, step: int) -> float:
+def _leg(run: Run) -> Leg:
+    """The present leg; where no round has decided on one, as in a benchmark of steps, the whole training."""
+    planned = planned_steps(run.params, len(run.data.images), run.clusters)
+    return leg_of(run.state.rounds) or Leg(0, planned, planned, 0.0, 1.0, straight=True)
+
+
+def learning_rate(params: Train, leg: Leg, step: int) -> float:
     """The learning rate of a step: constant, or falling to 0 along half a cosine."""
     if params.learning_rate_schedule == "constant":
         return params.learning_rate
-    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * step / params.steps))
+    return params.learning_rate * 0.5 * (1 + math.cos(leg.angle(step)))
 
 
 @torch.no_grad()

@@ -3,8 +3,6 @@ manifest says.
 """
 
 from udml.search.columns.columns import (
-    GIVEN_MOST,
-    NAME_MOST,
     NO_TEXT,
     NO_TIME,
     OWN,
@@ -22,8 +20,6 @@ from udml.search.columns.files import COLUMNS_FILE, column_files, read_columns, 
 
 __all__ = [
     "COLUMNS_FILE",
-    "GIVEN_MOST",
-    "NAME_MOST",
     "NO_TEXT",
     "NO_TIME",
     "OWN",

@@ -22,8 +22,6 @@ OWN: Mapping[str, Kind] = {
     "camera": "text",  # maker and model
     "label": "text",  # its class
 }
-GIVEN_MOST = 64  # columns of a manifest that are kept
-NAME_MOST = 64  # characters of such a column's name
 _DTYPES: Mapping[Kind, np.dtype] = {
     "text": np.dtype(np.int32),
     "number": np.dtype(np.float64),

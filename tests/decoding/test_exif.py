@@ -213,10 +213,8 @@ def test_damaged_exif_refuses_no_picture(kind: str) -> None:
     whole = encode(kind, exif(taken=MOMENT))
     block = block_of(whole)
     assert block.startswith(b"MM\0*")
-    broken_ones = [block[:20].ljust(len(block), b"\xff"), block[:8].ljust(len(block), b"\0")]
-    if kind != "AVIF":  # libavif takes no file whose EXIF has no head
-        broken_ones.append(b"\xff" * len(block))
-    for broken in broken_ones:
+    ends = block[:20].ljust(len(block), b"\xff"), block[:8].ljust(len(block), b"\0")
+    for broken in (*ends, b"\xff" * len(block)):
         data = whole.replace(block, broken)
         if kind == "PNG":  # its chunks have checksums
             at = data.index(b"eXIf")

@@ -1,14 +1,14 @@
 """The manifest of imported images: a row for every file, and what it says of them all together."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udml.data.importing.given import PREFIX, kind_of, value_of
+from udml.data.importing.given import PREFIX, Kind, kind_of, value_of
 from udml.errors import UdmlError, reason
 from udml.pixels import Reason
 
@@ -28,7 +28,7 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 
-_TYPES = {"text": pa.string(), "number": pa.float64(), "time": pa.timestamp("s")}
+_TYPES: Mapping[Kind, pa.DataType] = {"text": pa.string(), "number": pa.float64(), "time": pa.timestamp("s")}
 _HINTS = {  # said of layouts that a folder may have by chance
     "classes": "every folder is taken for a class; if they are years or albums: `--layout plain`",
     "plain": "no labels; where each folder holds one class: `--layout classes`",

@@ -21,7 +21,7 @@ from PIL import Image
 from udml.compute import local
 from udml.config import Prepare
 from udml.data import decode_pool, decoding
-from udml.data.catalog import CATALOG_SCHEMA, open_store, read_catalog
+from udml.data.catalog import CATALOG_SCHEMA, FACTS_SCHEMA, open_store, read_catalog
 from udml.data.identity import image_id
 from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, read_manifest
 from udml.data.prepare import prepare
@@ -95,7 +95,7 @@ def test_rows_files_and_pixels_stay_aligned(workspace: Path) -> None:
     summary = prepare(data_root, workspace / "out", PARAMS)
     catalog = read_catalog(workspace / "out")
     store = open_store(workspace / "out", catalog)
-    assert list(catalog.columns) == CATALOG_SCHEMA.names
+    assert list(catalog.columns) == [*CATALOG_SCHEMA.names, *FACTS_SCHEMA.names]
     assert catalog["source"].tolist() == [source for source in files if "broken" not in source]
     for row, image in enumerate(catalog.itertuples()):
         data = read_bytes(data_root, image.data_shard, image.data_offset, image.size_bytes)

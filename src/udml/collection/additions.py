@@ -29,6 +29,7 @@ from udml.collection.change import (
     VERSION,
     Change,
     ChangedItem,
+    facts_in,
     get_item,
     item_of,
     revision_of,
@@ -36,6 +37,7 @@ from udml.collection.change import (
 )
 from udml.errors import BusyError, UdmlError
 from udml.files import atomic_path, exclusive, no_room_beside
+from udml.formats.exif import Facts, facts_of
 
 ADDITIONS_FILE = "additions.sqlite"
 _WAIT_SECONDS = 60.0  # for another writer; a change takes milliseconds, vectors are made before it
@@ -88,6 +90,13 @@ class Additions:
                 return None
             row = database.execute("SELECT bytes FROM originals WHERE image_id = ?", [image_id]).fetchone()
             return None if row is None else row[0]
+
+    def facts(self, image_ids: Sequence[int]) -> dict[int, Facts]:
+        """What the cameras of added images wrote, by id; of those that were removed, nothing."""
+        with self._read() as database:
+            known = {} if database is None else facts_in(database, image_ids)
+        lacking = {i: self.original(i) for i in image_ids if i not in known}
+        return known | {i: facts_of(data) for i, data in lacking.items() if data is not None}
 
     def vectors(self, model_version: str, image_ids: Sequence[int], dim: int) -> dict[int, np.ndarray]:
         """The vectors that this model made of these images, float32 [dim] each; those there are.

@@ -1,16 +1,26 @@
 """One change of the file of additions, and what the file's tables hold."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from udml.files import utc_now
+from udml.formats.exif import Facts, facts_of
 from udml.search.items import Item
 
 VERSION = 1
 APPLICATION = 0x75646D6C  # "udml"
+# What the cameras of added images wrote; files of before this was kept get it by their next change.
+FACTS = """
+CREATE TABLE IF NOT EXISTS facts (
+    image_id INTEGER PRIMARY KEY,
+    taken INTEGER,
+    camera TEXT
+);
+"""
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 BEGIN;
@@ -26,6 +36,7 @@ CREATE TABLE items (
     changed TEXT NOT NULL,
     revision INTEGER NOT NULL
 );
+{FACTS}
 CREATE INDEX by_content ON items (sha256);
 CREATE INDEX by_revision ON items (revision);
 CREATE TABLE originals (
@@ -76,6 +87,7 @@ class Change:
 
     def __init__(self, database: sqlite3.Connection, revision: int) -> None:
         self._database = database
+        self._database.execute(FACTS)
         self.revision = revision
         self.is_one = False
         self.removes = False
@@ -92,8 +104,11 @@ class Change:
         return [item_of(row) for row in rows]
 
     def add(self, item: Item, original: bytes) -> None:
-        """Put an image into the collection; its original is kept."""
+        """Put an image into the collection; its original is kept, and what its camera wrote."""
         self._set(item, State.ADDED)
+        said = facts_of(original)
+        row = [item.image_id, said.taken, said.camera]
+        self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", row)
         self._database.execute("INSERT OR REPLACE INTO originals VALUES (?, ?)", [item.image_id, original])
 
     def add_vector(self, image_id: int, model_version: str, vector: np.ndarray) -> None:
@@ -105,7 +120,7 @@ class Change:
         """Take an image out of the collection; what was kept of it here is deleted, but not its id."""
         self._set(item, State.REMOVED)
         self.removes = True
-        for table in ("originals", "vectors"):
+        for table in ("originals", "vectors", "facts"):
             self._database.execute(f"DELETE FROM {table} WHERE image_id = ?", [item.image_id])
 
     def restore(self, item: Item) -> None:
@@ -139,6 +154,15 @@ def get_item(database: sqlite3.Connection, image_id: int) -> ChangedItem | None:
     """The item of an id, if it was ever added or removed."""
     row = database.execute(f"SELECT {COLUMNS} FROM items WHERE image_id = ?", [image_id]).fetchone()
     return None if row is None else item_of(row)
+
+
+def facts_in(database: sqlite3.Connection, image_ids: Sequence[int]) -> dict[int, Facts]:
+    """What the cameras of added images wrote, by id; those of before this was kept are left out."""
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone() is None:
+        return {}
+    query = "SELECT taken, camera FROM facts WHERE image_id = ?"
+    rows = {i: database.execute(query, [i]).fetchone() for i in image_ids}
+    return {i: Facts(*row) for i, row in rows.items() if row is not None}
 
 
 def item_of(row: tuple[int, str, str | None, bytes, int, str, str]) -> ChangedItem:

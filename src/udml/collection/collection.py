@@ -15,6 +15,7 @@ import numpy as np
 from udml.collection.adding import add_file, live, speaks_of
 from udml.collection.additions import Additions
 from udml.collection.change import ChangedItem, State
+from udml.collection.facts import AddedColumns
 from udml.collection.outcome import Added, GoneError, NewFile, unknown_image
 from udml.collection.overlay import Overlay, OverlayRows, evenly_spread, search_overlaid
 from udml.collection.refined import mixtures_of_added, rows_of, search_refined
@@ -55,6 +56,7 @@ class Collection:
         self._embed = embed
         self._lock = threading.Lock()  # of the rows
         self._originals = ImportedOriginals(data, None if additions is None else additions.path.parent)
+        self.added_columns = AddedColumns(additions)
         self._rows = OverlayRows(index.info.dim)
         self._overlay = self._rows.overlay(0)
         self.refresh()

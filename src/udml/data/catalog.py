@@ -44,6 +44,16 @@ CATALOG_SCHEMA = pa.schema(
     ]
 )
 
+# Behind those, what is known of an image besides its pixels; catalogues of earlier versions lack them. Last
+# come the columns of the user's manifest, as `given_fields` has them.
+FACTS_SCHEMA = pa.schema(
+    [
+        pa.field("folder", pa.string(), nullable=False),  # of its source
+        pa.field("taken", pa.timestamp("s"), nullable=True),  # what the camera's clock showed; no zone
+        pa.field("camera", pa.string(), nullable=True),  # maker and model
+    ]
+)
+
 QUARANTINE_SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.int64(), nullable=False),

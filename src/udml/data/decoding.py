@@ -20,6 +20,7 @@ from udml.data.duplicates import duplicate_thumbnail
 from udml.data.shards import read_bytes
 from udml.data.statistics import sharpness
 from udml.files import atomic_path
+from udml.formats.exif import facts_of
 from udml.parquet import write_table
 from udml.pixels import Decoded, Undecodable, decode
 
@@ -38,6 +39,8 @@ ROW_SCHEMA = pa.schema(
         ("store_width", pa.int32()),
         ("store_height", pa.int32()),
         ("pixel_digest", pa.binary(16)),
+        ("taken", pa.timestamp("s")),
+        ("camera", pa.string()),
     ]
 )
 
@@ -126,7 +129,13 @@ def _decode_one(data: bytes, task: ShardTask, pixels: BinaryIO, thumbnails: Bina
     except Undecodable as problem:
         return {"reason": str(problem.reason), "detail": problem.detail}
     picture = Image.fromarray(image.pixels)
-    row = {"store_offset": pixels.tell(), **_facts(image, picture)}
+    said = facts_of(data)
+    row = {
+        "store_offset": pixels.tell(),
+        "taken": said.taken,
+        "camera": said.camera,
+        **_facts(image, picture),
+    }
     pixels.write(image.pixels.data)
     thumbnails.write(duplicate_thumbnail(picture).tobytes())
     return row

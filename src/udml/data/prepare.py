@@ -23,6 +23,7 @@ from udml.config import Prepare
 from udml.data.catalog import (
     CATALOG_FILE,
     CATALOG_SCHEMA,
+    FACTS_SCHEMA,
     QUARANTINE_FILE,
     QUARANTINE_SCHEMA,
     STORE_DIRECTORY,
@@ -33,14 +34,15 @@ from udml.data.catalog import (
 from udml.data.decode_pool import decode_shards
 from udml.data.decoding import ShardTask
 from udml.data.duplicates import THUMBNAIL_PX, find_groups
-from udml.data.importing.manifest import read_manifest
+from udml.data.identity import folder_of
+from udml.data.importing.manifest import given_fields, read_manifest
 from udml.data.splits import assign_splits
 from udml.errors import UdmlError
 from udml.files import fingerprint, replace_directory, scratch_directory, write_json
 from udml.parquet import write_table
 from udml.pixels import Reason
 
-CODE_VERSION = 5  # raise it when the same input and params would give other output or scratch files
+CODE_VERSION = 6  # raise it when the same input and params would give other output or scratch files
 
 
 def prepare(data_root: Path, out: Path, params: Prepare, run: Run = run_here) -> dict[str, Any]:
@@ -65,7 +67,8 @@ def prepare(data_root: Path, out: Path, params: Prepare, run: Run = run_here) ->
     accepted, refused = _join(manifest, tasks)
     _check_counts(manifest, accepted, refused)
     catalog = _with_groups_and_splits(accepted, scratch, tasks, params)
-    write_table(result / CATALOG_FILE, _table(catalog, CATALOG_SCHEMA))
+    schema = pa.schema([*CATALOG_SCHEMA, *FACTS_SCHEMA, *given_fields(manifest.schema)])
+    write_table(result / CATALOG_FILE, _table(catalog, schema))
     write_table(result / QUARANTINE_FILE, _table(refused, QUARANTINE_SCHEMA))
     summary = _summary(catalog, refused, facts, params)
     write_json(result / SUMMARY_FILE, summary)
@@ -157,7 +160,8 @@ def _with_groups_and_splits(
         _or_none(accepted["split"]), _or_none(accepted["label"]), group, params.test_share, params.seed
     )
     renamed = accepted.rename(columns={"shard": "data_shard", "offset": "data_offset"})
-    return renamed.assign(group=group, split=split, store_shard=renamed["data_shard"])
+    folder = renamed["source"].map(folder_of)
+    return renamed.assign(group=group, split=split, store_shard=renamed["data_shard"], folder=folder)
 
 
 def _thumbnails(path: Path, tasks: list[ShardTask]) -> np.ndarray:

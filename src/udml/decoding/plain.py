@@ -10,6 +10,7 @@ from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 from udml.decoding.cut import Crop, cut, side_to_decode
 from udml.formats import heif, jpeg, jxl, png, raw, tiff, tiff_page, webp
 from udml.formats.colour import changes, to_srgb
+from udml.formats.exif import boxes
 from udml.formats.levels import scale_to_8_bit
 from udml.formats.names import INSTEAD, PHOTOS, has_known_head, name_of
 from udml.formats.reasons import Reason, Undecodable, damage, unsupported
@@ -84,8 +85,9 @@ def decode_plainly(data: bytes, wish: Wish) -> Decoded:
     try:
         image = _decode_whole(data, short_side_px, limits)
     except Undecodable as problem:
-        needed = png.pixels_only(data) if problem.reason in (Reason.CORRUPT, Reason.TRUNCATED) else None
-        if needed is None:
+        if problem.reason not in (Reason.CORRUPT, Reason.TRUNCATED):
+            raise
+        if (needed := png.pixels_only(data) or boxes.without_exif(data)) is None:
             raise
         image = _decode_by_pillow(needed, short_side_px, limits)
     if wish.crop is None:

@@ -27,6 +27,7 @@ from udml.errors import UdmlError
 from udml.files import atomic_path, sha256_file, write_json
 from udml.machine import usable_cores
 from udml.progress import progress
+from udml.search.columns import column_files
 from udml.search.gallery import (
     INDEX_FILE,
     INFO_FILE,
@@ -112,6 +113,7 @@ def write_index(
 ) -> None:
     """Write a built index and what is behind it to an existing directory, for `gallery.open_index`.
 
+    Columns that `udml.search.columns.write_columns` wrote there before belong to it.
     With `mix_neighbours` each image's mixture with its neighbours is written too, and searched by; `spread`
     says who finds them. The map is laid out from the same neighbours.
     """
@@ -137,6 +139,7 @@ def write_index(
 def _written(directory: Path) -> dict[str, dict[str, Any]]:
     """What `gallery.check_files` compares with later."""
     paths = [directory / name for name in (INDEX_FILE, VECTORS_FILE, ITEMS_FILE, MIXED_FILE, PLACES_FILE)]
+    paths += column_files(directory)
     return {
         path.name: {"size_bytes": path.stat().st_size, "sha256": sha256_file(path)}
         for path in paths

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ import numpy as np
 from udml.errors import UdmlError
 from udml.files import read_json, sha256_file
 from udml.model_card import ModelCard
+from udml.search.columns import Columns, read_columns
+from udml.search.columns.earlier import columns_of_items
 from udml.search.mapping.places import Places, read_places
 
 INDEX_FILE = "index.faiss"
@@ -83,6 +86,7 @@ class GalleryIndex:
             index has no mixtures.
         by_id: int64 [count], positions by ascending id, for `positions_of`.
         places: its map; None of an index built before there were maps.
+        directory: where it was opened from; None of one in memory.
     """
 
     info: IndexInfo
@@ -93,6 +97,14 @@ class GalleryIndex:
     mixed: np.ndarray | None = None
     by_id: np.ndarray | None = None
     places: Places | None = None
+    directory: Path | None = None
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What is known of each image besides its pixels, by position; read when first asked for."""
+        if self.directory is None:
+            return {}
+        return read_columns(self.directory, self.info.count) or columns_of_items(self.directory)
 
 
 def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
@@ -132,7 +144,9 @@ def open_index(directory: Path, card: ModelCard) -> GalleryIndex:
     ids = faiss.vector_to_array(opened.id_map)
     exact = _open_rows(directory / VECTORS_FILE, info, np.float32) if info.kind == "ivf" else None
     mixed = _open_rows(directory / MIXED_FILE, info, np.float16) if info.mixed_neighbours else None
-    return GalleryIndex(info, ids, opened, base, exact, mixed, np.argsort(ids), read_places(directory))
+    return GalleryIndex(
+        info, ids, opened, base, exact, mixed, np.argsort(ids), read_places(directory), directory
+    )
 
 
 def check_index(directory: Path) -> None:

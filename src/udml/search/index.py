@@ -19,6 +19,8 @@ from udml.errors import UdmlError
 from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, sha256_file
 from udml.search.build import build, kind_for, write_index
 from udml.search.chunks import CHUNK_ROWS, Chunks, Views, embed_chunks
+from udml.search.columns import write_columns
+from udml.search.columns.catalogue import columns_of_catalog
 from udml.search.embedder import Embedder
 from udml.search.gallery import IndexInfo
 from udml.search.graph import ChunkRows, Spread, exact_rows
@@ -31,7 +33,7 @@ _ITEM_COLUMNS = ("image_id", "source", "label", "sha256", "size_bytes", "data_sh
 
 
 def index(exported: Path, prepared: Path, out: Path, params: config.Index, run: Run = run_here) -> None:
-    """Write index.faiss, index.json, items.sqlite and reference.npy to `out`.
+    """Write index.faiss, index.json, items.sqlite, columns and reference.npy to `out`.
 
     Every catalogue row is indexed, whatever its split: people search all their pictures. Ids are the
     catalogue's image_ids. Embeddings survive a kill; the same inputs give the same index.
@@ -79,6 +81,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index, run: 
         no_match_error=params.no_match_error,
     )
     with atomic_directory(out) as unfinished:
+        write_columns(unfinished, columns_of_catalog(catalog))
         write_index(
             unfinished, built, chunks, info, _items(catalog), params.mix_neighbours, Spread(run, scratch)
         )

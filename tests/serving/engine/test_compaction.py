@@ -12,6 +12,7 @@ from udml.data.identity import image_id
 from udml.registry import store
 from udml.registry.bundle import read_bundle
 from udml.search.build import build, write_index
+from udml.search.columns import value_at
 from udml.search.gallery import open_index, vectors_of
 from udml.serving.engine.compaction import compact
 
@@ -44,10 +45,27 @@ def answers(searcher):
     return [[(hit.image_id, hit.label) for hit in hits] for hits in found]
 
 
+def known(searcher):
+    """What is known of every image besides its pixels, by id."""
+    collection = searcher.collection
+    overlay = collection.refresh()
+    parts = (
+        (collection.index.columns, collection.index.ids),
+        (collection.added_columns.of(overlay), overlay.ids),
+    )
+    rows = {
+        int(i): {name: value_at(column, row) for name, column in columns.items()}
+        for columns, ids in parts
+        for row, i in enumerate(ids)
+    }
+    return {i: row for i, row in rows.items() if i not in overlay.hidden}
+
+
 def test_the_new_version_answers_as_the_old_one_did(root):
     models = root / "models"
     with champion(root) as old:
         before = answers(old)
+        columns = known(old)
     (models / ".compact-killed" / "index").mkdir(parents=True)  # of a run that was
     new = compact(models, root / "data")
     assert not list(models.glob(".compact-*"))
@@ -58,6 +76,9 @@ def test_the_new_version_answers_as_the_old_one_did(root):
     assert store.champion_name(models) == "v2"
     assert store.verify(models, "v2") == new
     with champion(root) as opened:
+        assert known(opened) == columns
+        assert columns[image_id(NEW[0][0])]["label"] == NEW[0][2]
+        assert "index/columns.json" in new_files
         overlay = opened.collection.refresh()
         assert (len(overlay.ids), len(overlay.hidden)) == (0, 0)
         assert opened.collection.index.info.additions_revision == 2

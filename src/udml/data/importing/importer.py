@@ -19,7 +19,14 @@ import pyarrow as pa
 
 from udml.data.identity import image_id
 from udml.data.importing.layouts import Item, Layout, read_layout
-from udml.data.importing.manifest import MANIFEST_FILE, MANIFEST_SCHEMA, ImportSummary, summarise
+from udml.data.importing.manifest import (
+    MANIFEST_FILE,
+    MANIFEST_SCHEMA,
+    ImportSummary,
+    fields_of,
+    summarise,
+    values_of,
+)
 from udml.data.importing.places import write_places
 from udml.data.importing.tracking import BEHIND_A_LINK, track
 from udml.data.shards import ShardWriter
@@ -37,7 +44,9 @@ MAX_FILE_BYTES = 512 * 1024**2  # larger files are no photos; they are held in m
 _AS_IT_LIES = WalkRules()
 SAME_NAME = "files whose names are spelt like another's that was imported (not UTF-8; an escape): rename them"
 NAMED_AGAIN = "rows that name a file again"
-NAMED_OTHERWISE = "rows that name a file again with another label, split or role (the first row counts)"
+NAMED_OTHERWISE = (
+    "rows that name a file again with another label, split, role or value (the first row counts)"
+)
 _VERSIONED = ("source", "sha256", "split", "role", "label")  # what makes two imports the same data
 _ROWS_AT_ONCE = 10_000  # Python rows are turned into compact Arrow ones this many at a time
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -110,13 +119,16 @@ def _import(layout: Layout, finished: Path, scratch: Path) -> ImportSummary:
     finished.mkdir(parents=True)
     items = _named_once(layout)
     _check(items, layout, scratch)
+    given = fields_of(layout.given, [item.given for item in items])
+    schema = pa.schema([*MANIFEST_SCHEMA, *given])
+    versioned = (*_VERSIONED, *(field.name for field in given))
     tables: list[pa.Table] = []
     versions: list[str] = []
     with ShardWriter(finished) as writer, progress(items, "import", unit="file") as bar:
-        stored = (_store(item, writer) for item in bar)
+        stored = (_store(item, writer) | values_of(item.given, given) for item in bar)
         while rows := list(islice(stored, _ROWS_AT_ONCE)):
-            tables.append(pa.Table.from_pylist(rows, MANIFEST_SCHEMA))
-            versions.append(fingerprint([[row[key] for key in _VERSIONED] for row in rows]))
+            tables.append(pa.Table.from_pylist(rows, schema))
+            versions.append(fingerprint([[row[key] for key in versioned] for row in rows]))
     metadata = {"layout": layout.name, "protocol": layout.protocol, "data_version": fingerprint(versions)}
     table = pa.concat_tables(tables).replace_schema_metadata(metadata)
     write_table(finished / MANIFEST_FILE, table)

@@ -1,12 +1,14 @@
 """The manifest of imported images: a row for every file, and what it says of them all together."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from udml.data.importing.given import PREFIX, Kind, kind_of, value_of
 from udml.errors import UdmlError, reason
 from udml.pixels import Reason
 
@@ -26,7 +28,7 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 
-
+_TYPES: Mapping[Kind, pa.DataType] = {"text": pa.string(), "number": pa.float64(), "time": pa.timestamp("s")}
 _HINTS = {  # said of layouts that a folder may have by chance
     "classes": "every folder is taken for a class; if they are years or albums: `--layout plain`",
     "plain": "no labels; where each folder holds one class: `--layout classes`",
@@ -119,6 +121,8 @@ def what_is_there(data_root: Path) -> tuple[str, str]:
 def read_manifest(data_root: Path) -> pa.Table:
     """The manifest of `data_root`, its schema metadata holding layout, protocol and data_version.
 
+    Behind the columns of `MANIFEST_SCHEMA` come those of a user's manifest; see `udml.data.importing.given`.
+
     Raises:
         UdmlError: if there is none, or its columns are not a manifest's.
     """
@@ -129,6 +133,27 @@ def read_manifest(data_root: Path) -> pa.Table:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise UdmlError(f"cannot read {path}: {reason(error)}", "import the images again") from error
-    if table.schema.names != MANIFEST_SCHEMA.names:
+    names = [*MANIFEST_SCHEMA.names, *(field.name for field in given_fields(table.schema))]
+    if table.schema.names != names:
         raise UdmlError(f"{path} was written by another version of udml", "import the images again")
     return table
+
+
+def fields_of(names: Sequence[str], rows: Sequence[tuple[str | None, ...]]) -> list[pa.Field]:
+    """Columns of a user's manifest, of the types that their cells are of; see `udml.data.importing.given`."""
+    kinds = (kind_of(row[position] for row in rows) for position in range(len(names)))
+    return [
+        pa.field(PREFIX + name, _TYPES[kind], nullable=True) for name, kind in zip(names, kinds, strict=True)
+    ]
+
+
+def values_of(row: tuple[str | None, ...], fields: Sequence[pa.Field]) -> dict[str, object]:
+    """A row's values of these columns, by name."""
+    kinds = {arrow: kind for kind, arrow in _TYPES.items()}
+    pairs = zip(fields, row, strict=True)
+    return {field.name: value_of(text, kinds[field.type]) for field, text in pairs}
+
+
+def given_fields(schema: pa.Schema) -> list[pa.Field]:
+    """The columns of a user's manifest in the schema of a manifest or a catalogue of udml."""
+    return [field for field in schema if field.name.startswith(PREFIX)]

@@ -32,6 +32,7 @@ from udml.registry.bundle import (
 )
 from udml.registry.describing.bom import BOM_FILE
 from udml.search.build import build, kind_for, write_index
+from udml.search.columns import Columns, joined, take, write_columns
 from udml.search.gallery import OLD_REFERENCE_FILE, REFERENCE_FILE, vectors_of
 from udml.search.items import NOT_IN_DATA, IndexedItem
 from udml.serving.engine.searcher import Searcher
@@ -108,6 +109,7 @@ def _write_folded(searcher: Searcher, overlay: Overlay, params: Index, out: Path
             search_parameters=tuning,
             additions_revision=overlay.revision,
         )
+        write_columns(out, _folded_columns(collection, overlay, ids))
         write_index(out, built, chunks, info, items, params.mix_neighbours)
 
 
@@ -129,6 +131,15 @@ def _folded_items(
         copy_of = None if firsts[i] == i else firsts[i]
         yield IndexedItem(i, item.source, item.label, item.sha256, item.size_bytes, *place, copy_of)
         position += 1
+
+
+def _folded_columns(collection: Collection, overlay: Overlay, ids: np.ndarray) -> Columns:
+    """The columns of `ids`: those that stay of the index, then those that were added."""
+    stay = np.flatnonzero(~np.isin(collection.index.ids, overlay.hidden))
+    row_of = {int(i): row for row, i in enumerate(overlay.ids)}
+    rows = np.array([row_of[int(i)] for i in ids[len(stay) :]], np.int64)
+    added = take(collection.added_columns.of(overlay), rows)
+    return joined([(take(collection.index.columns, stay), len(stay)), (added, len(rows))])
 
 
 def _chunks(collection: Collection, overlay: Overlay, ids: np.ndarray, scratch: Path) -> list[np.ndarray]:

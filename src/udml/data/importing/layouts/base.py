@@ -23,6 +23,7 @@ class Item:
         role: "both", or "query" / "gallery" where the layout separates them.
         label: class name, else class id, else None.
         problem: reason why it cannot be imported, if that is known already.
+        given: its cells of the layout's `given` columns, as text; None for an empty one.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Item:
     role: str = "both"
     label: str | None = None
     problem: Reason | None = None
+    given: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Layout:
         items: its files.
         left_out: what of a folder is not among them; complete when all items were taken.
         because: why it was read by this layout.
+        given: names of other columns of a manifest; complete when all items were taken.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Layout:
     items: Iterable[Item]
     left_out: LeftOut = field(default_factory=LeftOut)
     because: str = ""
+    given: list[str] = field(default_factory=list)
 
 
 class Walked:

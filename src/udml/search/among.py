@@ -12,20 +12,23 @@ Shapes: n queries, k neighbours, d embedding length, count images in the index.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import faiss
 import numpy as np
 
-from udml.search.gallery import CANDIDATES, Rows, ranked, within_cosines
+if TYPE_CHECKING:
+    from udml.search.gallery import Rows
 
+CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
 _FAISS: Any = faiss  # its types don't tell of parameters
 _FEW_QUERIES = 20  # of more, FAISS multiplies matrices, but not where it passes rows over
+_LISTS_AT_ONCE = 256  # queries whose lists are put in order: 50 MB with 4,000 lists
 _AT_ONCE = 16_384  # rows compared at a time: 34 MB at a length of 512
 # Chosen by `python -m benchmarks.filters`; docs/search.md has the table.
 _ONE_BY_ONE = 0.02  # of an hnsw index: a smaller share is compared row by row
-_WIDER = 2.0  # an hnsw search, and an ivf one, by this beside what the share alone asks for
+_WIDER = 1.0
 _lists_of: "WeakKeyDictionary[Any, np.ndarray]" = WeakKeyDictionary()
 
 
@@ -54,9 +57,11 @@ class Among:
 
 
 def search_among(
-    base: Any, queries: np.ndarray, k: int, exact: Rows | None, among: Among
+    base: Any, queries: np.ndarray, k: int, exact: "Rows | None", among: Among
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `udml.search.gallery.search_base`, in these rows alone; fewer than k where they are fewer.
+
+    Similarities are as they were computed: rounding may take them past 1.
 
     Returns:
         Similarities float32 and positions int64, [n, min(k, len(among))], best first.
@@ -77,8 +82,8 @@ def _in_all(flat: Any, queries: np.ndarray, k: int, among: Among) -> tuple[np.nd
     if len(queries) >= _FEW_QUERIES:
         return one_by_one(_Stored(flat), queries, k, among)
     params = _FAISS.SearchParameters(sel=among.selector)
-    similarity, positions = flat.search(queries, k, params=params)
-    return within_cosines(similarity), positions
+    found: tuple[np.ndarray, np.ndarray] = flat.search(queries, k, params=params)
+    return found
 
 
 def _in_graph(graph: Any, queries: np.ndarray, k: int, among: Among) -> tuple[np.ndarray, np.ndarray]:
@@ -92,12 +97,16 @@ def _in_graph(graph: Any, queries: np.ndarray, k: int, among: Among) -> tuple[np
     short = np.flatnonzero((positions < 0).any(axis=1))
     if len(short):  # the graph has led nowhere
         similarity[short], positions[short] = _in_all(storage, queries[short], k, among)
-    return within_cosines(similarity), positions
+    return similarity, positions
 
 
 def _in_lists(
-    inverted: Any, queries: np.ndarray, k: int, exact: Rows, among: Among
+    inverted: Any, queries: np.ndarray, k: int, exact: "Rows", among: Among
 ) -> tuple[np.ndarray, np.ndarray]:
+    if len(queries) > _LISTS_AT_ONCE:
+        halves = np.array_split(queries, 2)
+        parts = [_in_lists(inverted, half, k, exact, among) for half in halves]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     wanted = min(len(among), CANDIDATES * k)
     sizes = np.bincount(lists_of(inverted)[among.rows], minlength=inverted.nlist)
     enough = max(_WIDER * inverted.nprobe * inverted.ntotal / inverted.nlist, wanted)
@@ -127,7 +136,17 @@ def _in_these_lists(
     return similarity, positions
 
 
-def one_by_one(vectors: Rows, queries: np.ndarray, k: int, among: Among) -> tuple[np.ndarray, np.ndarray]:
+def ranked(
+    similarity: np.ndarray, positions: np.ndarray, queries: np.ndarray, k: int, exact: "Rows"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best k of candidates that were found by vectors in bytes, [n, c], by the vectors themselves."""
+    for row, query in enumerate(queries):
+        similarity[row] = exact[positions[row]] @ query
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(positions, best, axis=1)
+
+
+def one_by_one(vectors: "Rows", queries: np.ndarray, k: int, among: Among) -> tuple[np.ndarray, np.ndarray]:
     """Exactly, by products with the vectors of all these rows, a stretch of them at a time."""
     similarity = np.empty((len(queries), 0), np.float32)
     positions = np.empty((len(queries), 0), np.int64)
@@ -142,7 +161,7 @@ def one_by_one(vectors: Rows, queries: np.ndarray, k: int, among: Among) -> tupl
         best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         similarity = np.take_along_axis(similarity, best, axis=1)
         positions = np.take_along_axis(positions, best, axis=1)
-    return within_cosines(similarity), positions
+    return similarity, positions
 
 
 class _Stored:

@@ -12,6 +12,7 @@ import numpy as np
 from udml.errors import UdmlError
 from udml.files import read_json, sha256_file
 from udml.model_card import ModelCard
+from udml.search.among import CANDIDATES, ranked
 from udml.search.columns import Columns, read_columns
 from udml.search.columns.earlier import columns_of_items
 from udml.search.mapping.places import Places, read_places
@@ -23,7 +24,6 @@ REFERENCE_FILE = "reference.npy"  # see udml.search.reference
 OLD_REFERENCE_FILE = "reference.parquet"  # of indices built before
 VECTORS_FILE = "vectors.npy"
 _REBUILD = "build the index again with `dvc repro index`"
-CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
 
 
 @dataclass(frozen=True)
@@ -254,20 +254,9 @@ def search_base(
     short = np.flatnonzero((positions < 0).any(axis=1))
     if len(short):
         similarity[short], positions[short] = _search_exactly(base, queries[short], wanted)
-    if exact is None:
-        return within_cosines(similarity), positions
-    return ranked(similarity, positions, queries, k, exact)
-
-
-def ranked(
-    similarity: np.ndarray, positions: np.ndarray, queries: np.ndarray, k: int, exact: Rows
-) -> tuple[np.ndarray, np.ndarray]:
-    """The best k of candidates that were found by vectors in bytes, [n, c], by the vectors themselves."""
-    for row, query in enumerate(queries):
-        similarity[row] = exact[positions[row]] @ query
-    best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    similarity = np.take_along_axis(similarity, best, axis=1)
-    return within_cosines(similarity), np.take_along_axis(positions, best, axis=1)
+    if exact is not None:
+        similarity, positions = ranked(similarity, positions, queries, k, exact)
+    return within_cosines(similarity), positions
 
 
 def within_cosines(similarity: np.ndarray) -> np.ndarray:

@@ -44,6 +44,13 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.base) + len(self.added)
 
+    def spread(self, at_most: int) -> list[int]:
+        """Ids spread evenly over them, in the order they were indexed and added."""
+        ids = np.concatenate([self.index.ids[self.base.rows], self.overlay.ids[self.added]])
+        rows = np.linspace(0, len(ids) - 1, min(at_most, len(ids))).round().astype(np.int64)
+        found: list[int] = ids[np.unique(rows)].tolist()
+        return found
+
     def holds(self, image_ids: Sequence[int]) -> set[int]:
         """Those of these images that are among them."""
         ids = np.array(image_ids, np.int64)
@@ -55,16 +62,14 @@ class Chosen:
 class Filters:
     """Makes what filters choose of one index; may be used from several threads."""
 
-    def __init__(self, index: GalleryIndex, columns: Columns, added: Callable[[Overlay], Columns]) -> None:
+    def __init__(self, index: GalleryIndex, added: Callable[[Overlay], Columns]) -> None:
         """No filter has been asked yet.
 
         Args:
-            index: an open index of n images.
-            columns: of its images, [n], by position.
-            added: gives the columns of the images of an overlay, in its order; may lack some of `columns`.
+            index: an open index.
+            added: gives the columns of the images of an overlay, in its order; may lack some of the index's.
         """
         self._index = index
-        self._columns = columns
         self._added = added
         self._lock = threading.Lock()
         self._masks: OrderedDict[Expression, np.ndarray] = OrderedDict()
@@ -77,7 +82,7 @@ class Filters:
             FilterError: if it is none, or does not fit the columns.
             BusyError: if whoever asked waits no more.
         """
-        tree = tree_of(where, self._columns)
+        tree = tree_of(where, self._index.columns)
         key = tree, overlay.revision
         with self._lock:
             if key in self._chosen:
@@ -103,7 +108,7 @@ class Filters:
             if tree in self._masks:
                 self._masks.move_to_end(tree)
                 return self._masks[tree]
-        mask = mask_of(tree, self._columns, self._index.info.count)
+        mask = mask_of(tree, self._index.columns, self._index.info.count)
         with self._lock:
             _keep(self._masks, tree, mask)
         return mask
@@ -131,10 +136,10 @@ def search_chosen(chosen: Chosen, queries: np.ndarray, k: int) -> tuple[np.ndarr
     if len(chosen.added):
         vectors, some = overlay.vectors[chosen.added], min(k, len(chosen.added))
         near, rows = faiss.knn(queries, vectors, some, metric=faiss.METRIC_INNER_PRODUCT)
-        similarity = np.concatenate([similarity, within_cosines(near)], axis=1)
+        similarity = np.concatenate([similarity, near], axis=1)
         ids = np.concatenate([ids, overlay.ids[chosen.added][rows]], axis=1)
     best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(ids, best, axis=1)
+    return within_cosines(np.take_along_axis(similarity, best, axis=1)), np.take_along_axis(ids, best, axis=1)
 
 
 def _keep(kept: OrderedDict[Key, Value], key: Key, value: Value) -> None:

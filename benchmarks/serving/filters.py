@@ -80,7 +80,9 @@ def _things(images: int) -> np.ndarray:
 
 def _mask(things: np.ndarray, share: float, whole: bool) -> np.ndarray:
     rng = np.random.default_rng(7)
-    drawn: np.ndarray = rng.random(things.max() + 1 if whole else len(things)) < share
+    of = int(things.max()) + 1 if whole else len(things)
+    drawn = np.zeros(of, np.bool_)
+    drawn[rng.permutation(of)[: max(1, round(share * of))]] = True
     return drawn[things] if whole else drawn
 
 

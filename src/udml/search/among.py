@@ -26,9 +26,8 @@ _FAISS: Any = faiss  # its types don't tell of parameters
 _FEW_QUERIES = 20  # of more, FAISS multiplies matrices, but not where it passes rows over
 _LISTS_AT_ONCE = 256  # queries whose lists are put in order: 50 MB with 4,000 lists
 _AT_ONCE = 16_384  # rows compared at a time: 34 MB at a length of 512
-# Chosen by `python -m benchmarks.filters`; docs/search.md has the table.
-_ONE_BY_ONE = 0.02  # of an hnsw index: a smaller share is compared row by row
-_WIDER = 1.0
+# Where both cost the same, by `python -m benchmarks.serving.filters`; docs/search.md has the table.
+_ONE_BY_ONE = 16  # rows compared in the time of a step more of breadth in a graph
 _lists_of: "WeakKeyDictionary[Any, np.ndarray]" = WeakKeyDictionary()
 
 
@@ -88,10 +87,9 @@ def _in_all(flat: Any, queries: np.ndarray, k: int, among: Among) -> tuple[np.nd
 
 def _in_graph(graph: Any, queries: np.ndarray, k: int, among: Among) -> tuple[np.ndarray, np.ndarray]:
     storage = faiss.downcast_index(graph.storage)
-    share = len(among) / graph.ntotal
-    if share < _ONE_BY_ONE:
+    breadth = int(min(graph.ntotal, max(graph.hnsw.efSearch, k) * graph.ntotal / len(among)))
+    if len(among) < _ONE_BY_ONE * breadth:
         return _in_all(storage, queries, k, among)
-    breadth = int(min(graph.ntotal, max(graph.hnsw.efSearch, k) * (1 if share == 1 else _WIDER / share)))
     params = _FAISS.SearchParametersHNSW(sel=among.selector, efSearch=breadth)
     similarity, positions = graph.search(queries, k, params=params)
     short = np.flatnonzero((positions < 0).any(axis=1))
@@ -109,7 +107,7 @@ def _in_lists(
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     wanted = min(len(among), CANDIDATES * k)
     sizes = np.bincount(lists_of(inverted)[among.rows], minlength=inverted.nlist)
-    enough = max(_WIDER * inverted.nprobe * inverted.ntotal / inverted.nlist, wanted)
+    enough = max(inverted.nprobe * inverted.ntotal / inverted.nlist, wanted)
     near, lists = inverted.quantizer.search(queries, inverted.nlist)
     held = sizes[lists]
     before = np.cumsum(held, axis=1) - held

@@ -36,9 +36,8 @@ export class WhereField {
     const before = field.value.trim();
     field.value = before ? `${before} and ${test}` : test;
     field.focus();
-    const end = field.value.length;
-    const value = / (= '\*'|> \S+)$/.exec(field.value)[1];
-    field.setSelectionRange(end - value.length + 2, end); // what is to be replaced
+    const end = field.value.endsWith("'") ? field.value.length - 1 : field.value.length;
+    field.setSelectionRange(end - /[^ ']+$/.exec(field.value.slice(0, end))[0].length, end); // what is to be replaced
   }
 
   set(where) {

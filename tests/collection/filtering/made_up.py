@@ -73,7 +73,9 @@ def _test(draw):
     values = {
         "text": st.builds(Value, st.sampled_from(PATTERNS), st.just(True)),
         "number": st.builds(Value, st.sampled_from(NUMBERS), st.just(False)),
-        "time": st.sampled_from(DATES).flatmap(lambda d: st.builds(Value, st.just(d), st.just(True) if " " in d else st.booleans())),
+        "time": st.builds(
+            lambda date, quoted: Value(date, quoted or " " in date), st.sampled_from(DATES), st.booleans()
+        ),
     }[KINDS[name]]  # fmt: skip
     return draw(
         st.one_of(
@@ -101,13 +103,11 @@ def meets(tree, row):
             return any(meets(part, row) for part in parts)
         case Not(part):
             return not meets(part, row)
-        case Missing(name):
-            return row[name.text] is None
         case Among(name, values):
             return any(meets(Comparison(name, "=", value), row) for value in values)
     value = row[tree.name.text]
-    if value is None:
-        return False
+    if value is None or isinstance(tree, Missing):
+        return value is None and isinstance(tree, Missing)
     low, high, value = _between(tree, value)
     return {
         "=": low <= value <= high, "!=": not low <= value <= high, "<": value < low, "<=": value <= high,

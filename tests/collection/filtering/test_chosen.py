@@ -101,17 +101,17 @@ def vectors():
 
 
 @pytest.fixture(scope="module", params=["flat", "hnsw", "ivf"])
-def base(request, vectors):
+def built(request, vectors):
     asked = unit(vectors[0][:200] + 0.2 * np.random.default_rng(1).standard_normal((200, DIM)))
-    built = build([vectors[0]], np.arange(4000), request.param, asked, 0.95)[0]
-    yield faiss.downcast_index(built.index)
+    return build([vectors[0]], np.arange(4000), request.param, asked, 0.95)[0]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("count", [3, 300])
-def test_every_kind_of_index_finds_what_is_left(base, vectors, share, whole, count):
+def test_every_kind_of_index_finds_what_is_left(built, vectors, share, whole, count):
     every, of = vectors
+    base = faiss.downcast_index(built.index)
     rng = np.random.default_rng(2)
     drawn = rng.random(60 if whole else 4000) < share
     drawn[7] = True

@@ -4,8 +4,8 @@
 
 Vectors and queries are those of `benchmarks.collection`, made up in things of about fifty pictures. A share
 of them is left, 50 %, 10 %, 1 % and 0.1 %: pictures at random, or whole things, as a folder or a label has
-them; of most queries then nothing near is left. Recall@10 is against exact search in what is left. The cost is
-the ratio to a search in all of the index: the median of 100 queries, one at a time, in turns.
+them; of most queries then nothing near is left. Recall@10 is against exact search in what is left. The cost
+is told as the ratio to a search in all of the index: the median of 100 queries, one at a time, in turns.
 `mask` is the time that a filter on a text column takes the first time, in milliseconds; then it is kept.
 """
 

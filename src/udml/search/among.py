@@ -27,7 +27,7 @@ _FEW_QUERIES = 20  # of more, FAISS multiplies matrices, but not where it passes
 _LISTS_AT_ONCE = 256  # queries whose lists are put in order: 50 MB with 4,000 lists
 _AT_ONCE = 16_384  # rows compared at a time: 34 MB at a length of 512
 # Where both cost the same, by `python -m benchmarks.serving.filters`; docs/search.md has the table.
-_ONE_BY_ONE = 16  # rows compared in the time of a step more of breadth in a graph
+_ONE_BY_ONE = 4  # rows compared in the time of a step more of breadth in a graph
 _lists_of: "WeakKeyDictionary[Any, np.ndarray]" = WeakKeyDictionary()
 
 

@@ -1,6 +1,7 @@
 """Commands that search: `search` and `report`. They need neither torch nor DVC."""
 
 import argparse
+import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from udml.serving.engine.answers import Hit, Refine
     from udml.serving.engine.searcher import Searcher
 
+FORMULA = tuple(
+    "=+-@\uff1d\uff0b\uff0d\uff20"
+)  # the last four are the first four, as wide as others' letters
+
 
 def add_searching(commands: Commands) -> None:
     """Add `search` and `report`."""
@@ -37,7 +42,19 @@ def add_searching(commands: Commands) -> None:
     command.add_argument("--plain", action="store_true", help="order by similarity alone")
     command.add_argument("--picture", type=output_file, help="write the result as a picture, for one query")
     command.add_argument(
+        "--where",
+        metavar="FILTER",
+        help="find only what meets it, such as \"folder = '2024/*' and taken > 2024-05\"; see docs/search.md",
+    )
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
         "--json", action="store_true", help="print a JSON object a query; docs/search.md names its fields"
+    )
+    form.add_argument("--csv", action="store_true", help="print a table, a row a neighbour, for spreadsheets")
+    form.add_argument(
+        "--paths0",
+        action="store_true",
+        help="print what was found by its path in the imported folder, each once, NUL behind it (xargs -0)",
     )
     command = add_to(commands, "report", _report, "write a page of pictures and what was found for each")
     _add_arguments(command)
@@ -67,25 +84,33 @@ def _search(options: argparse.Namespace) -> None:
     if options.picture and len(queries) + len(options.unlike) != 1:
         raise UdmlError(f"--picture is for one query, these are {len(queries)}", "use `udml report` for many")
     searcher = _searcher(options)
+    if options.where is not None and len(searcher.collection.choose(options.where)) == 0:
+        print("no image of the collection meets the filter", file=sys.stderr)
     queries, embedded = embed_asked(searcher, options, queries)
     require_images(embedded)
     threshold = None if options.all or is_mixed(options) else searcher.no_match_below
     refine: Refine = "none" if options.plain else "auto"
-    found = searcher.neighbours(embedded.vectors, options.k, threshold, refine)
+    found = searcher.neighbours(embedded.vectors, options.k, threshold, refine, where=options.where)
     if options.json:
         _print_json(queries, embedded, found, searcher, threshold)
+    elif options.csv:
+        _print_csv(queries, embedded, found)
+    elif options.paths0:
+        _print_paths(found)
     else:
         for query, hits in zip(embedded.paths, found, strict=True):
-            _print_hits(query, hits, threshold)
+            _print_hits(query, hits, threshold, options.where)
     if options.picture:
         _write_picture(options.picture, embedded.paths[0], found[0], searcher)
-        print(f"as a picture: {options.picture}", file=sys.stderr if options.json else sys.stdout)
+        for_programs = options.json or options.csv or options.paths0
+        print(f"as a picture: {options.picture}", file=sys.stderr if for_programs else sys.stdout)
 
 
-def _print_hits(query: Path, hits: "Sequence[Hit]", threshold: float | None) -> None:
+def _print_hits(query: Path, hits: "Sequence[Hit]", threshold: float | None, where: str | None) -> None:
     print(printable(query))
     if not hits and threshold is None:
-        print("      no match: the collection holds no other image")
+        lacking = "the collection holds no other image" if where is None else "no image meets the filter"
+        print(f"      no match: {lacking}")
     elif not hits:
         print(f"      no match: nothing is as similar as {threshold:.4f} (--all shows the nearest)")
     for rank, hit in enumerate(hits, 1):
@@ -112,6 +137,40 @@ def _print_json(
             answer |= {"version": version.name, "model_version": version.model_version}
             answer |= {"threshold": threshold, "hits": _json_hits(next(results))}
         print(json.dumps(answer))
+
+
+def _print_csv(queries: Sequence[Path], embedded: "EmbeddedFiles", found: "Sequence[Sequence[Hit]]") -> None:
+    """A row a neighbour, and one for every query that has none, in the order given; RFC 4180, UTF-8."""
+    problems = {problem.path: problem for problem in embedded.problems}
+    results = iter(found)
+    table = csv.writer(sys.stdout)
+    table.writerow(["query", "rank", "similarity", "id", "source", "label", "problem"])
+    for query in queries:
+        name = _cell(source_name(str(query)))
+        if problem := problems.get(query):
+            table.writerow([name, "", "", "", "", "", problem.reason])
+            continue
+        hits = next(results)
+        for rank, hit in enumerate(hits, 1):
+            known = (_cell(hit.source), _cell(hit.label or ""))
+            table.writerow([name, rank, f"{hit.similarity:.6f}", hit.image_id, *known, ""])
+        if not hits:
+            table.writerow([name, "", "", "", "", "", "no match"])
+
+
+def _cell(text: str) -> str:
+    """Foreign text that no spreadsheet takes for a formula: an apostrophe before what may begin one."""
+    return f"'{text}" if text.lstrip()[:1] in FORMULA or text[:1] in "\t\r\n" else text
+
+
+def _print_paths(found: "Sequence[Sequence[Hit]]") -> None:
+    """What was found, each once, for `xargs -0`: a path has no NUL in it, whatever else it has."""
+    sources = dict.fromkeys(hit.source for hits in found for hit in hits)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(
+        b"".join(source.encode("utf-8", "backslashreplace") + b"\0" for source in sources)
+    )
+    sys.stdout.buffer.flush()
 
 
 def _json_hits(hits: "Sequence[Hit]") -> list[dict[str, object]]:

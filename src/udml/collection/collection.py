@@ -16,13 +16,15 @@ from udml.collection.adding import add_file, live, speaks_of
 from udml.collection.additions import Additions
 from udml.collection.change import ChangedItem, State
 from udml.collection.facts import AddedColumns
+from udml.collection.filtering.chosen import Chosen, Filters
 from udml.collection.outcome import Added, GoneError, NewFile, unknown_image
-from udml.collection.overlay import Overlay, OverlayRows, evenly_spread, search_overlaid
-from udml.collection.refined import mixtures_of_added, rows_of, search_refined
+from udml.collection.overlay import Overlay, OverlayRows, evenly_spread
+from udml.collection.refined import mixtures_of_added, rows_of, search_plain, search_refined
 from udml.data.originals import ImportedOriginals
 from udml.errors import UdmlError
 from udml.pixels import Undecodable
 from udml.progress import progress
+from udml.search.columns import Kind
 from udml.search.gallery import GalleryIndex, vector_at
 from udml.search.items import NOT_IN_DATA, IndexedItem, Item, Items
 from udml.text import printable
@@ -57,6 +59,7 @@ class Collection:
         self._lock = threading.Lock()  # of the rows
         self._originals = ImportedOriginals(data, None if additions is None else additions.path.parent)
         self.added_columns = AddedColumns(additions)
+        self._filters = Filters(index, self.added_columns.of)
         self._rows = OverlayRows(index.info.dim)
         self._overlay = self._rows.overlay(0)
         self.refresh()
@@ -79,32 +82,29 @@ class Collection:
                 self._overlay = self._rows.overlay(revision)
             return self._overlay
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest images of each query, best first; fewer only where the collection holds fewer.
+    def columns(self) -> dict[str, Kind]:
+        """What filters may ask for, by name."""
+        return {name: column.kind for name, column in self.index.columns.items()}
 
-        Added images are searched exactly, the index as exactly as its kind does.
+    def choose(self, where: str) -> Chosen:
+        """The images that meet a filter; see `contract`."""
+        return self._filters.choose(where, self.refresh())
 
-        Args:
-            queries: float32 [n, d], unit rows.
-            k: at least 1.
-
-        Returns:
-            Cosine similarities float32 [n, min(k, len(self))] and image_ids int64 of the same shape.
-
-        Raises:
-            UdmlError: if the queries are not finite or of another length than the index's vectors.
-        """
-        return search_overlaid(self.index, self.refresh(), queries, k)
+    def search(
+        self, queries: np.ndarray, k: int, among: Chosen | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `contract` says: added images are searched exactly, the index as exactly as its kind does."""
+        return search_plain(self.index, self.refresh(), queries, k, among)
 
     def search_refined(
-        self, queries: np.ndarray, k: int, lowest: float = -np.inf
+        self, queries: np.ndarray, k: int, lowest: float = -np.inf, among: Chosen | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best images of each query, in the order of their neighbourhoods; see `search`.
 
         The first is that of plain search, and the similarities are plain cosines, so that they need not
         descend. Images less similar than `lowest` come after the others.
         """
-        return search_refined(self.index, self.refresh(), queries, k, lowest)
+        return search_refined(self.index, self.refresh(), queries, k, lowest, among)
 
     def indexed_items(self, image_ids: Sequence[int]) -> dict[int, IndexedItem]:
         """What the index itself says of its images, by id; others are left out."""

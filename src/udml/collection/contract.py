@@ -7,12 +7,13 @@ against both. Which version serves, and when that changes, is `udml.serving.engi
 Shapes: n queries or images, k neighbours, d embedding length.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from udml.collection.outcome import Added, NewFile
+from udml.search.columns import Kind
 from udml.search.gallery import IndexInfo
 from udml.search.items import Item
 
@@ -23,6 +24,22 @@ class Seen(Protocol):
     @property
     def revision(self) -> int:
         """Number of the last change that counts in; it only grows."""
+        ...
+
+
+class Chosen(Protocol):
+    """The images of a collection that met a filter when it was asked."""
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def spread(self, at_most: int) -> list[int]:
+        """Ids spread evenly over them, in the order they were indexed and added."""
+        ...
+
+    def holds(self, image_ids: Sequence[int]) -> set[int]:
+        """Those of these images that are among them."""
         ...
 
 
@@ -46,12 +63,25 @@ class CollectionStore(Protocol):
         """What searches see from now on."""
         ...
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def columns(self) -> Mapping[str, Kind]:
+        """What filters may ask for, by name."""
+        ...
+
+    def choose(self, where: str) -> Chosen:
+        """The images that meet a filter; see `udml.collection.filtering`.
+
+        Raises:
+            FilterError: if it is none, or does not fit the columns.
+        """
+        ...
+
+    def search(self, queries: np.ndarray, k: int, among: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest images of each query, best first, what others have added among them.
 
         Args:
             queries: float32 [n, d], unit rows.
             k: at least 1.
+            among: what `choose` gave, to search in; None for all of the collection.
 
         Returns:
             Cosine similarities float32 [n, min(k, images)] and image_ids int64 of the same shape.
@@ -62,7 +92,7 @@ class CollectionStore(Protocol):
         ...
 
     def search_refined(
-        self, queries: np.ndarray, k: int, lowest: float = -np.inf
+        self, queries: np.ndarray, k: int, lowest: float = -np.inf, among: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, in the order of neighbourhoods; images less similar than `lowest` come last."""
         ...

@@ -7,6 +7,7 @@ mixed with what was there when it came. Only an image's order depends on this, n
 
 import numpy as np
 
+from udml.collection.filtering.chosen import Chosen, search_chosen
 from udml.collection.overlay import Overlay, search_overlaid
 from udml.search.gallery import GalleryIndex, positions_of
 from udml.search.neighbourhood import (
@@ -19,8 +20,20 @@ from udml.search.neighbourhood import (
 )
 
 
+def search_plain(
+    index: GalleryIndex, overlay: Overlay, queries: np.ndarray, k: int, among: Chosen | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of each query: of an index and what lies over it, or of those a filter chose."""
+    return search_overlaid(index, overlay, queries, k) if among is None else search_chosen(among, queries, k)
+
+
 def search_refined(
-    index: GalleryIndex, overlay: Overlay, queries: np.ndarray, k: int, lowest: float
+    index: GalleryIndex,
+    overlay: Overlay,
+    queries: np.ndarray,
+    k: int,
+    lowest: float,
+    among: Chosen | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best images of each query in the order of their neighbourhoods.
 
@@ -30,13 +43,15 @@ def search_refined(
         queries: float32 [n, d], unit rows.
         k: at least 1.
         lowest: less similar candidates come last.
+        among: what a filter chose, with the overlay that lay there then; None for all of them.
 
     Returns:
         Plain cosine similarities float32 [n, min(k, images)], which need not descend, and image_ids int64.
     """
     if index.mixed is None:
-        return search_overlaid(index, overlay, queries, k)
-    similarity, ids = search_overlaid(index, overlay, queries, max(k, DEPTH))
+        return search_plain(index, overlay, queries, k, among)
+    overlay = overlay if among is None else among.overlay
+    similarity, ids = search_plain(index, overlay, queries, max(k, DEPTH), among)
     for row, query in enumerate(queries):
         order = _order(index, overlay, query, similarity[row, :DEPTH], ids[row, :DEPTH], lowest)
         similarity[row, :DEPTH], ids[row, :DEPTH] = similarity[row, order], ids[row, order]

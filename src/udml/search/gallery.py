@@ -12,6 +12,7 @@ import numpy as np
 from udml.errors import UdmlError
 from udml.files import read_json, sha256_file
 from udml.model_card import ModelCard
+from udml.search.among import CANDIDATES, ranked
 from udml.search.columns import Columns, read_columns
 from udml.search.columns.earlier import columns_of_items
 from udml.search.mapping.places import Places, read_places
@@ -23,7 +24,6 @@ REFERENCE_FILE = "reference.npy"  # see udml.search.reference
 OLD_REFERENCE_FILE = "reference.parquet"  # of indices built before
 VECTORS_FILE = "vectors.npy"
 _REBUILD = "build the index again with `dvc repro index`"
-_CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
 
 
 @dataclass(frozen=True)
@@ -219,13 +219,18 @@ def search(index: GalleryIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray
     Raises:
         UdmlError: if the queries are not finite or of another length than the index's vectors.
     """
+    check_queries(index, queries)
+    similarity, positions = search_base(index.base, queries, min(k, index.info.count), index.exact)
+    return similarity, index.ids[positions]
+
+
+def check_queries(index: GalleryIndex, queries: np.ndarray) -> None:
+    """Raise a UdmlError where queries are not float [n, d] of finite numbers, as the index's vectors."""
     if queries.ndim != 2 or queries.shape[1] != index.info.dim or not np.isfinite(queries).all():
         raise UdmlError(
             f"queries {queries.shape} do not fit an index of vectors of {index.info.dim} finite numbers",
             "embed them with the model that made the index",
         )
-    similarity, positions = search_base(index.base, queries, min(k, index.info.count), index.exact)
-    return similarity, index.ids[positions]
 
 
 def search_base(
@@ -244,18 +249,14 @@ def search_base(
             asked for, and ranked by these.
     """
     queries = np.ascontiguousarray(queries, np.float32)
-    wanted = k if exact is None else min(base.ntotal, _CANDIDATES * k)
+    wanted = k if exact is None else min(base.ntotal, CANDIDATES * k)
     similarity, positions = base.search(queries, wanted)
     short = np.flatnonzero((positions < 0).any(axis=1))
     if len(short):
         similarity[short], positions[short] = _search_exactly(base, queries[short], wanted)
-    if exact is None:
-        return within_cosines(similarity), positions
-    for row, query in enumerate(queries):
-        similarity[row] = exact[positions[row]] @ query
-    best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    similarity = np.take_along_axis(similarity, best, axis=1)
-    return within_cosines(similarity), np.take_along_axis(positions, best, axis=1)
+    if exact is not None:
+        similarity, positions = ranked(similarity, positions, queries, k, exact)
+    return within_cosines(similarity), positions
 
 
 def within_cosines(similarity: np.ndarray) -> np.ndarray:

@@ -230,7 +230,7 @@ def test_the_schema_tells_all_of_it(http):
     schema = http.get("/openapi.json").json()
     post = schema["paths"]["/v1/search"]["post"]
     told = {parameter["name"]: parameter["schema"] for parameter in post["parameters"]}
-    assert set(told) == {"k", "threshold", "refine", "collapse", "id", "unlike", "crop"}
+    assert set(told) == {"k", "threshold", "refine", "collapse", "where", "id", "unlike", "crop"}
     assert told["refine"]["enum"] == ["neighbourhood", "none"]
     assert told["id"]["type"] == told["unlike"]["type"] == "array"
     parts = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]

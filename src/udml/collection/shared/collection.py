@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from udml.collection.change import State
+from udml.collection.contract import Chosen
+from udml.collection.filtering.expression import FilterError
 from udml.collection.outcome import Added, GoneError, NewFile, unknown_image
 from udml.collection.shared import changes
 from udml.collection.shared.adding import add_files
@@ -23,6 +25,7 @@ from udml.collection.shared.rows import ADDED, ITEM_FIELDS, SharedChange, Shared
 from udml.collection.shared.searching import Place, search_by_neighbourhoods, search_plain
 from udml.collection.shared.settling import Embed, Settler, erase, read, settle
 from udml.errors import UdmlError
+from udml.search.columns import Kind
 from udml.search.gallery import IndexInfo
 from udml.search.items import Item
 from udml.text import printable
@@ -75,12 +78,25 @@ class SharedCollection:
         """What is known of the changes."""
         return SharedSeen(self._revision)
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest images of each query, best first."""
+    def columns(self) -> dict[str, Kind]:
+        """None: rows in Milvus have no columns to filter by."""
+        return {}
+
+    def choose(self, where: str) -> Chosen:
+        """Not here; a wrong answer would be worse than none."""
+        raise FilterError(
+            "a collection in Milvus cannot be filtered: its rows have no columns to filter by",
+            "search without a filter, or a version on its own machine",
+        )
+
+    def search(
+        self, queries: np.ndarray, k: int, among: Chosen | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest images of each query, best first; `choose` gives nothing to search in."""
         return search_plain(self._place, queries, k)
 
     def search_refined(
-        self, queries: np.ndarray, k: int, lowest: float = -np.inf
+        self, queries: np.ndarray, k: int, lowest: float = -np.inf, among: Chosen | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, in the order of neighbourhoods."""
         return search_by_neighbourhoods(self._place, queries, k, lowest)

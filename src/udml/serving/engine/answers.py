@@ -15,12 +15,14 @@ class Wanted:
         threshold: the lowest similarity that counts, -1..1; None for no limit.
         refine: "auto" orders by neighbourhoods where the index knows them, "none" by similarity alone.
         collapse: near-duplicates come as one hit with copies, and count once among the k.
+        where: a filter that what is found meets; see `udml.collection.filtering`. None for none.
     """
 
     k: int
     threshold: float | None = None
     refine: Refine = "auto"
     collapse: bool = False
+    where: str | None = None
 
 
 @dataclass(frozen=True)

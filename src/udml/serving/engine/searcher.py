@@ -128,6 +128,7 @@ class Searcher:
         refine: Refine = "auto",
         collapse: bool = False,
         unlike: Sequence[str | Path] = (),
+        where: str | None = None,
     ) -> list[Hit]:
         """The images of the collection most like the picture at `path`, best first.
 
@@ -138,13 +139,15 @@ class Searcher:
             refine: as for `neighbours`.
             collapse: as for `neighbours`.
             unlike: image files to stay away from; see `udml.search.mixed_query`.
+            where: as for `neighbours`.
 
         Raises:
             UdmlError: if a file is not a usable image, or nothing is left to search for.
         """
         like = [path] if isinstance(path, str | Path) else path
         embedded = self.embed([Path(one) for one in (*like, *unlike)])
-        return self.neighbours(together(embedded, len(like))[None], k, threshold, refine, collapse)[0]
+        query = together(embedded, len(like))[None]
+        return self.neighbours(query, k, threshold, refine, collapse, where=where)[0]
 
     def embed(self, files: Sequence[Path]) -> EmbeddedFiles:
         """Embed image files; unusable ones are listed, the others go on."""
@@ -182,6 +185,7 @@ class Searcher:
         refine: Refine = "auto",
         collapse: bool = False,
         leave_out: Sequence[int] = (),
+        where: str | None = None,
     ) -> list[list[Hit]]:
         """The nearest images of each vector, best first.
 
@@ -194,18 +198,19 @@ class Searcher:
                 cosine either way.
             collapse: near-duplicates come as one hit with `copies`, and count once among the k.
             leave_out: ids that are not to be found.
+            where: a filter on the collection's columns, `folder = '2024/*' and taken > 2024-05`.
 
         Returns:
             n lists of at most k; fewer where the collection, or what passes the threshold, is smaller.
 
         Raises:
-            UdmlError: if the vectors are not finite or of another length.
+            UdmlError: if the vectors are not finite or of another length, or the filter is wrong.
         """
         if k < 1:
             raise UdmlError(f"k is {k}", "ask for at least 1 neighbour")
         # a setting of the calling thread; OpenMP's own threads stay behind when a process is forked
         faiss.omp_set_num_threads(1 if self._decoders.is_forked else self._threads)
-        asked = Wanted(k, threshold, refine, collapse)
+        asked = Wanted(k, threshold, refine, collapse, where)
         return find(self.collection, self.copies, vectors, asked, frozenset(leave_out))
 
     def neighbours_of(
@@ -215,6 +220,7 @@ class Searcher:
         threshold: float | None = None,
         refine: Refine = "auto",
         collapse: bool = False,
+        where: str | None = None,
     ) -> list[Hit]:
         """The nearest other images of an image of the collection, best first; see `neighbours`.
 
@@ -222,7 +228,7 @@ class Searcher:
             UdmlError: if it is not in the collection.
         """
         vector = self.collection.vector(image_id)
-        return self.neighbours(vector[None], k, threshold, refine, collapse, [image_id])[0]
+        return self.neighbours(vector[None], k, threshold, refine, collapse, [image_id], where)[0]
 
     # --- items ------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from udml.serving.service.settings import Settings
 from udml.serving.service.switching import POLL_SECONDS, Opener, Versions
 from udml.serving.service.watching import NOTHING_YET, Watch, identity
 
-_SCRIPTS = ("page.js", "cards.js", "crop.js", "query.js", "service.js", "browse-map.js")
+_SCRIPTS = ("page.js", "cards.js", "crop.js", "query.js", "service.js", "browse-map.js", "where.js")
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),

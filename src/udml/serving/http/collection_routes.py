@@ -16,6 +16,7 @@ from udml.serving.http.dependencies import (
     problems,
     upload_body,
 )
+from udml.serving.http.search_query import Where
 from udml.serving.service.clusters import spread_over
 from udml.serving.service.editing import add_uploads
 from udml.serving.service.problems import Problem
@@ -38,11 +39,15 @@ async def some_items(
     service: ForReaders,
     version: CurrentVersion,
     limit: Annotated[int, Query(ge=1, le=200, description="how many")] = 24,
+    where: Where = None,
 ) -> schemas.Items:
-    """Images spread evenly over the collection, to show what it holds; the same ones until it changes."""
+    """Images spread evenly over the collection, to show what it holds; the same ones until it changes.
+
+    With a filter, over what meets it, and `images` counts that.
+    """
 
     def look() -> schemas.Items:
-        ids, images = spread_over(version.searcher, limit)
+        ids, images = spread_over(version.searcher, limit, where)
         return schemas.Items(version=version.name, images=images, items=_items(version, ids))
 
     return await service.run(version, look)

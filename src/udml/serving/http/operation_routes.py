@@ -17,7 +17,7 @@ router = APIRouter(tags=["operation"])
 async def describe_version(service: ForReaders, version: CurrentVersion) -> schemas.VersionAnswer:
     """What serves."""
     searcher, settings = version.searcher, service.settings
-    images = await service.run(version, lambda: len(searcher))
+    images, columns = await service.run(version, lambda: (len(searcher), searcher.collection.columns()))
     return schemas.VersionAnswer(
         version=version.name,
         model_version=version.model_version,
@@ -25,6 +25,7 @@ async def describe_version(service: ForReaders, version: CurrentVersion) -> sche
         no_match_below=searcher.no_match_below,
         images=images,
         dim=searcher.embedder.card.embedding_dim,
+        columns=[schemas.FilterColumn(name=name, kind=kind) for name, kind in columns.items()],
         writes="open" if settings.open_writes else "off" if settings.keys is None else "key",
         refused=service.versions.refused,
     )

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from udml.collection import outcome
 from udml.search import items
+from udml.search.columns import Kind
 from udml.serving.engine import answers
 
 Id = Annotated[
@@ -88,13 +89,14 @@ class Neighbours(Versioned):
         description="calibrated: an image less similar is no match; null where that is not known, as for a "
         "query of several pictures"
     )
+    matching: int | None = Field(description="images that meet `where`; null where nothing was asked for")
     neighbours: list[Neighbour]
 
 
 class Items(Versioned):
     """Some images of the collection."""
 
-    images: int = Field(description="in the collection")
+    images: int = Field(description="in the collection, or those of it that meet `where`")
     items: list[Item]
 
 
@@ -170,6 +172,13 @@ class RemovedItems(Versioned):
     removed: list[Id]
 
 
+class FilterColumn(BaseModel):
+    """What a filter may ask for."""
+
+    name: str
+    kind: Kind
+
+
 class VersionAnswer(Versioned):
     """What serves."""
 
@@ -178,6 +187,7 @@ class VersionAnswer(Versioned):
     dim: int = Field(description="length of a vector")
     revision: int = Field(description="how often the collection was changed")
     no_match_below: float | None = Field(description="calibrated: an image less similar is no match")
+    columns: list[FilterColumn] = Field(description="what `where` may ask for")
     writes: Literal["open", "key", "off"] = Field(description="who may add and remove images")
     refused: str | None = Field(description="why the present champion is not what serves, where it isn't")
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, field_validator
 
+from udml.collection.filtering.tokens import MOST_LETTERS
 from udml.cropping import Crop
 from udml.errors import UdmlError
 from udml.serving.engine.answers import Wanted
@@ -11,6 +12,14 @@ from udml.serving.http.schemas import Id, Refine
 from udml.serving.service.asking import MAX_PICTURES, Asked
 
 _DECIMAL = r"[0-9]*\.?[0-9]+"
+Where = Annotated[
+    str | None,
+    Field(
+        max_length=MOST_LETTERS,
+        description="what is found meets this filter; docs/search.md has its grammar",
+        examples=["folder = '2024/*' and taken > 2024-05"],
+    ),
+]
 Ids = Annotated[list[Id], Field(max_length=MAX_PICTURES)]
 
 
@@ -25,6 +34,7 @@ class SearchQuery(BaseModel):
     collapse: bool = Field(
         False, description="near-duplicates count once, and come as `copies` of the best of them"
     )
+    where: Where = None
     id: Ids = Field([], description="images of the collection to be like")
     unlike: Ids = Field([], description="images of the collection to stay away from")
     crop: str | None = Field(
@@ -47,7 +57,9 @@ class SearchQuery(BaseModel):
 
     def wanted(self) -> Wanted:
         """As the engine has it."""
-        return Wanted(self.k, self.threshold, "none" if self.refine == "none" else "auto", self.collapse)
+        return Wanted(
+            self.k, self.threshold, "none" if self.refine == "none" else "auto", self.collapse, self.where
+        )
 
     def asked(self) -> Asked:
         """As the service has it."""

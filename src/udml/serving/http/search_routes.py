@@ -38,11 +38,13 @@ async def search(
     With several pictures, or some to stay away from, what is like all of them together.
     """
     wanted = query.wanted()
+    matching = await service.matching(version, wanted.where)  # a wrong filter is told before anything is done
     hits, pictures = await ask(service, request, version, wanted, query.asked())
     is_refined = wanted.refine == "auto" and version.searcher.knows_neighbourhoods
     return schemas.Neighbours(
         version=version.name,
         refine="neighbourhood" if is_refined else "none",
         no_match_below=version.searcher.no_match_below if pictures == 1 else None,
+        matching=matching,
         neighbours=[schemas.Neighbour.of_hit(hit) for hit in hits],
     )

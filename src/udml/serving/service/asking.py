@@ -52,7 +52,7 @@ async def search(
                 return answer.hits, pictures
             query = await _query(service, version, uploads, asked)
             left_out = [*asked.like, *asked.unlike]
-            how = (wanted.k, wanted.threshold, wanted.refine, wanted.collapse, left_out)
+            how = (wanted.k, wanted.threshold, wanted.refine, wanted.collapse, left_out, wanted.where)
             find = version.searcher.neighbours
             return (await service.run(version, lambda: find(query[None], *how)))[0], pictures
 

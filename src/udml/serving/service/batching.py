@@ -197,9 +197,8 @@ class Batcher:
         with self._metrics.stage_seconds.labels("search").time(), tracing.part("search", *searched):
             for wanted in {job.wanted for job in batch if job.wanted}:
                 rows = [row for row, job in enumerate(batch) if job.wanted == wanted]
-                found = searcher.neighbours(
-                    vectors[rows], wanted.k, wanted.threshold, wanted.refine, wanted.collapse
-                )
+                how = (wanted.k, wanted.threshold, wanted.refine, wanted.collapse)
+                found = searcher.neighbours(vectors[rows], *how, where=wanted.where)
                 for row, hits in zip(rows, found, strict=True):
                     answers[row] = Answer(vectors[row], hits)
         return answers

@@ -38,8 +38,14 @@ def group_collection(searcher: Searcher) -> Clusters:
     return Clusters(group(ids, vectors), len(ids), images)
 
 
-def spread_over(searcher: Searcher, at_most: int) -> tuple[list[int], int]:
-    """Ids spread evenly over a collection in the order it was indexed and added, and how many there are."""
+def spread_over(searcher: Searcher, at_most: int, where: str | None = None) -> tuple[list[int], int]:
+    """Ids spread evenly over a collection in the order it was indexed and added, and how many there are.
+
+    With a filter, over what meets it.
+    """
+    if where is not None:
+        chosen = searcher.collection.choose(where)
+        return chosen.spread(at_most), len(chosen)
     ids, _, images = searcher.collection.sample(at_most)
     return ids.tolist(), images
 

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from udml.collection.filtering.expression import FilterError
 from udml.collection.outcome import GoneError
 from udml.errors import BusyError, StoreLostError, UdmlError
 from udml.pixels import Reason, Undecodable
@@ -103,6 +104,8 @@ async def _of_engine(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, StoreLostError):
         log.error("%s", error)
         return problem_response(store_lost())
+    if isinstance(error, FilterError):
+        return problem_response(Problem(422, "bad_filter", "; ".join(filter(None, (error.what, error.hint)))))
     if isinstance(error, GoneError):
         return problem_response(Problem(410, "gone", error.what))
     log.error("%s", error)

@@ -77,6 +77,12 @@ class Service:
         async with self.deadline():
             return await self._operators.run(version, work)
 
+    async def matching(self, version: OpenVersion, where: str | None) -> int | None:
+        """How many images meet a filter; None without one. A wrong one raises a FilterError."""
+        if where is None:
+            return None
+        return await self.run(version, lambda: len(version.searcher.collection.choose(where)))
+
     async def embed(self, request: Request, version: OpenVersion) -> Answer:
         """The vector of the one image that a request carries."""
         async with self.uploads.read(request) as uploads:

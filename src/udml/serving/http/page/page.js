@@ -5,11 +5,13 @@ import { card, chip, foldedCard, groupCard } from "./cards.js";
 import { Cropper } from "./crop.js";
 import { parameters, read, write } from "./query.js";
 import { access, ask, call, called, plural, show } from "./service.js";
+import { WhereField } from "./where.js";
 
 const at = (id) => document.getElementById(id);
 const STEP = 24; // neighbours shown at first, and more at each press of "Show more"
 const MOST = 200; // the API gives no more
 const SOME = 12; // pictures of the collection on the empty page
+const NONE_MEETS = "No image meets the filter.";
 const FILES_KEPT = 20; // so that "back" finds them
 
 const state = {
@@ -19,6 +21,7 @@ const state = {
   items: new Map(), // images of the collection that were seen, by id
   folded: [], // what is shown of the neighbours
   k: STEP,
+  matching: null, // images that meet the filter
   service: null, // what /v1/version says
   address: null, // object URL of the preview
   touched: false, // whether the slider was moved
@@ -33,6 +36,7 @@ function fail(error) {
   if (error.name === "AbortError") return;
   at("grid").classList.remove("busy");
   if (error.status === 401) askForKey(error.message);
+  else if (error.code === "bad_filter") whereField.fail(error.message);
   else at("problem").textContent = error.message;
 }
 
@@ -40,6 +44,7 @@ function clear() {
   running.abort();
   running = new AbortController();
   at("problem").textContent = "";
+  whereField.set(state.query.where);
   for (const id of ["more", "nothing", "back", "filter", "order", "map"]) at(id).hidden = true;
   at("grid").classList.add("busy");
   return running.signal;
@@ -75,8 +80,9 @@ function goFromCard(change) {
 function searchWithFile(picture) {
   state.files.set(++state.number, picture);
   state.files.delete(state.number - FILES_KEPT);
+  const { where } = state.query;
   state.query = read("");
-  go({ view: "search", value: String(state.number) });
+  go({ view: "search", value: String(state.number), where });
 }
 
 const acts = {
@@ -156,6 +162,7 @@ async function search({ focus = true, told = "" } = {}) {
     at("filter").hidden = false;
     at("order").hidden = found.refine === "none" || found.neighbours.length < 3;
     at("more").hidden = found.neighbours.length < state.k || state.k >= MOST;
+    state.matching = found.matching;
     applyThreshold(told);
     if (state.k === STEP && focus) at("results-heading").focus({ preventScroll: true });
   } catch (error) {
@@ -174,7 +181,7 @@ function applyThreshold(told = "") {
   const heading = shown === all ? plural(all, "neighbour", "neighbours") : `${shown} of ${plural(all, "neighbour", "neighbours")}`;
   at("results-heading").textContent = heading;
   at("nothing").hidden = shown > 0;
-  at("nothing").textContent = all ? "Nothing in the collection is that similar. Move the slider to see the nearest images." : "There is nothing to find in the collection.";
+  at("nothing").textContent = all ? "Nothing in the collection is that similar. Move the slider to see the nearest images." : state.matching === 0 ? NONE_MEETS : "There is nothing to find in the collection.";
   say(told + (shown ? `${heading}, the best with similarity ${state.folded[0].hit.similarity.toFixed(2)}` : "No match"));
 }
 
@@ -182,14 +189,16 @@ function applyThreshold(told = "") {
 
 async function showCollection() {
   const signal = clear();
+  const { where } = state.query;
   state.folded = [];
   fill([], "");
   try {
-    const { items, images } = await ask(`v1/items?limit=${SOME}`, { signal });
-    const count = `${plural(images, "image", "images")} in the collection`;
+    const { items, images } = await ask(`v1/items?${new URLSearchParams({ limit: SOME, ...(where ? { where } : {}) })}`, { signal });
+    const count = `${plural(images, "image", "images")} ${where ? "that meet the filter" : "in the collection"}`;
     fill(items.map((item) => card(item, { like: acts.like })), images > items.length ? `${count}, such as these` : count);
     at("nothing").hidden = images > 0;
-    at("nothing").textContent = "The collection is empty.";
+    at("nothing").textContent = where ? NONE_MEETS : "The collection is empty.";
+    if (where) say(images ? count : NONE_MEETS);
   } catch (error) {
     fail(error);
   }
@@ -331,6 +340,7 @@ async function tellService() {
   at("about").textContent = `${plural(service.images, "image", "images")}, version ${service.version}`;
   at("key-button").hidden = service.writes !== "key" && !access.key;
   at("key-button").textContent = access.key ? "Key in use" : "Use a key";
+  whereField.offer(service.columns);
 }
 
 async function start() {
@@ -352,6 +362,10 @@ at("preview").addEventListener("load", () => { // small pictures are shown large
   at("cutter").style.setProperty("--shape", at("preview").naturalWidth / at("preview").naturalHeight);
 });
 const cropper = new Cropper(at("cutter"), at("mark"), cropTo, say);
+
+// --- a filter -------------------------------------------------------------------------------------
+
+const whereField = new WhereField((where) => go({ where }));
 
 // --- ways to bring a picture ----------------------------------------------------------------------
 

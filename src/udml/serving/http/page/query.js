@@ -1,13 +1,21 @@
-// What is asked, as the address of the page has it: #search=2&more=ID,ID&less=ID&crop=x,y,w,h, or #like=ID...
+// What is asked, as the address of the page has it: #search=2&more=ID,ID&less=ID&crop=x,y,w,h&where=..., or #like=ID...
 
 const ids = (text) => (text ? text.split(",") : []);
+
+function decoded(text) {
+  try {
+    return text ? decodeURIComponent(text) : null;
+  } catch {
+    return null; // an address that was cut off
+  }
+}
 
 export function read(hash) {
   const [first, ...rest] = hash.replace(/^#/, "").split("&");
   const [view, value] = first.split("=");
   const said = Object.fromEntries(rest.map((part) => part.split("=")));
   const crop = said.crop?.split(",").map(Number);
-  return { view: view || "search", value, more: ids(said.more), less: ids(said.less), crop: crop?.length === 4 ? crop : null };
+  return { view: view || "search", value, more: ids(said.more), less: ids(said.less), crop: crop?.length === 4 ? crop : null, where: decoded(said.where) };
 }
 
 // To four digits, and inside the picture after that, too.
@@ -17,11 +25,12 @@ function tidy([x, y, w, h]) {
   return [left, top, wide, high];
 }
 
-export function write({ view, value, more = [], less = [], crop = null }) {
+export function write({ view, value, more = [], less = [], crop = null, where = null }) {
   const parts = [value === undefined ? view : `${view}=${value}`];
   if (more.length) parts.push(`more=${more}`);
   if (less.length) parts.push(`less=${less}`);
   if (crop) parts.push(`crop=${tidy(crop)}`);
+  if (where) parts.push(`where=${encodeURIComponent(where).replaceAll("'", "%27")}`);
   return `#${parts.join("&")}`;
 }
 
@@ -31,5 +40,6 @@ export function parameters(query, k) {
   for (const id of [...(query.view === "like" ? [query.value] : []), ...query.more]) asked.append("id", id);
   for (const id of query.less) asked.append("unlike", id);
   if (query.crop) asked.set("crop", query.crop.join(","));
+  if (query.where) asked.set("where", query.where);
   return asked;
 }

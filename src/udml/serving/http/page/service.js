@@ -6,9 +6,10 @@ const RETRIES = 4; // of what is refused because the service is busy
 export const access = { key: sessionStorage.getItem("udml-key") };
 
 export class Problem extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, code = "") {
     super(detail);
     this.status = status;
+    this.code = code;
   }
 }
 
@@ -29,7 +30,7 @@ export async function call(path, options = {}) {
       continue;
     }
     const problem = await response.json().catch(() => ({}));
-    throw new Problem(response.status, problem.detail || `The service answered ${response.status}.`);
+    throw new Problem(response.status, problem.detail || `The service answered ${response.status}.`, problem.code);
   }
 }
 

@@ -6,6 +6,7 @@ small model does.
 
 import asyncio
 import os
+import select
 import subprocess
 import sys
 import time
@@ -112,7 +113,7 @@ class Connection:
             self._streams = None
 
     async def _exchange(self, request: Request) -> tuple[int, dict[str, str], bytes]:
-        if self._streams is not None and self._streams[0].at_eof():  # the service closes idle connections
+        if self._streams is not None and _is_closed(self._streams[1]):  # the service closes idle connections
             await self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
@@ -126,6 +127,14 @@ class Connection:
         if headers.get("connection") == "close":
             await self.close()
         return int(lines[0].split()[1]), headers, answer
+
+
+def _is_closed(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other side has ended a connection, though the event loop may not have heard of it yet."""
+    said = select.poll()
+    if not writer.transport.is_closing():
+        said.register(writer.get_extra_info("socket"), select.POLLIN)
+    return writer.transport.is_closing() or bool(said.poll(0))  # nothing else is said unasked
 
 
 async def in_turn(port: int, requests: Sequence[Request], connections: int) -> list[Reply]:

@@ -36,6 +36,27 @@ def hoard():
 threading.Thread(target=hoard, daemon=True).start()
 """
 
+ERRING = """
+import errno, io, os, builtins
+stat = os.stat
+def erring(function):
+    def call(path, *arguments, **named):
+        text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
+        if "models" in text or "keys.json" in text:
+            try:
+                stat("erring")
+            except FileNotFoundError:
+                pass
+            else:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), text)
+        return function(path, *arguments, **named)
+    return call
+for module, names in ((os, ("stat", "lstat", "readlink", "open", "scandir")), (io, ("open",))):
+    for name in names:
+        setattr(module, name, erring(getattr(module, name)))
+builtins.open = io.open
+"""
+
 
 def wait_for(condition):
     until = time.monotonic() + 120
@@ -71,6 +92,29 @@ def test_without_descriptors_it_says_that_it_is_behind_and_with_them_it_catches_
         again = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
         assert asked(again, "/v1/version", anna)[0] == 401
         again.close()
+
+
+def test_while_its_files_cannot_be_read_it_says_so_and_then_it_catches_up(registry):
+    """A disk, or a server of files, that answers every look with an error of input or output."""
+    make_version(registry, BASE, seed=7)
+    store.promote(registry / "models", "v1", "")
+    anna, ben = (keys.add_key(registry / "keys.json", name) for name in ("anna", "ben"))
+    with serving(registry, "--keys", "keys.json", before=ERRING) as served:
+        one = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+        (registry / "erring").touch()
+        wait_for(lambda: asked(one, "/readyz", ben)[1]["behind"] == ["champion", "keys"])
+        keys.remove_key(registry / "keys.json", "anna")
+        eva = keys.add_key(registry / "keys.json", "eva")
+        store.promote(registry / "models", "v2", "")
+        assert asked(one, "/healthz", ben)[0] == 200
+        assert asked(one, "/v1/version", eva)[0] == 401
+        (registry / "erring").unlink()
+        began = time.monotonic()
+        wait_for(lambda: asked(one, "/v1/version", anna)[0] == 401)
+        wait_for(lambda: asked(one, "/v1/version", eva)[1].get("version") == "v2")
+        print(f"in force after {time.monotonic() - began:.2f} s")  # under 2 where nothing else runs
+        wait_for(lambda: asked(one, "/readyz", ben)[1]["behind"] == [])
+        one.close()
 
 
 @pytest.fixture

@@ -5,17 +5,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
-
 from udml.config.backbones import require_backbone
 from udml.config.checks import check_keys, convert
 from udml.config.sections import Params
+from udml.config.yaml_file import parse_yaml, read_yaml
 from udml.errors import UdmlError
 
 PARAMS_FILE = Path("params.yaml")
-# What PyYAML raises of values that are none (`!!int x`, 2001-99-99), of too many digits, of too deep a nest.
-_NO_YAML = (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError)
-
 
 Section = TypeVar("Section")
 
@@ -30,16 +26,9 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     """
     if not path.exists():
         raise UdmlError(f"no {path} here ({path.resolve()})", "run udml from the top of the project")
-    params = parse_params(_read(path), str(path))
+    params = parse_params(read_yaml(path), str(path))
     require_backbone(params.train.backbone)
     return params
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except _NO_YAML as error:
-        raise UdmlError(f"{path} is not YAML in UTF-8: {error}", "undo the last edit of it") from error
 
 
 def parse_params(values: Any, origin: str = "params") -> Params:
@@ -57,8 +46,8 @@ def section_as_made(path: Path, section: type[Section], name: str) -> Section:
     Raises:
         UdmlError: as `load_params` does, of this section.
     """
-    today = yaml.safe_load((files("udml") / "presets" / "laptop.yaml").read_text())[name]
-    whole = _read(path)
+    today = parse_yaml((files("udml") / "presets" / "laptop.yaml").read_text(), "laptop.yaml")[name]
+    whole = read_yaml(path)
     then = (whole.get(name) if isinstance(whole, dict) else None) or {}
     kept = {key: then.get(key, value) for key, value in today.items()}
     return parse_section(kept, section, str(path), name)

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from udml import paths, tracing
 from udml.config import load_params
+from udml.config.yaml_file import mapping_at, read_mapping
 from udml.errors import UdmlError
 from udml.files import SCRATCH, read_json
 from udml.flows.telling import and_tell, tell_of_drift
@@ -175,7 +175,7 @@ def conclude(models: Path, copy: Path, held: lease.Lease, revision: str) -> tupl
 
 def stage_names(dvc_yaml: Path) -> list[str]:
     """The stages of a `dvc.yaml`, in the order they are written, which is the order they run in."""
-    return list(yaml.safe_load(dvc_yaml.read_text())["stages"])
+    return list(mapping_at(read_mapping(dvc_yaml), "stages"))
 
 
 def main() -> int:

@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
 from udml import paths
+from udml.config.yaml_file import read_mapping
 from udml.errors import UdmlError
 from udml.registry import store
 from udml.registry.bundle import LOCK_FILE, PARAMS_FILE
@@ -101,7 +100,7 @@ def _bundled(models: Path, name: str, file: str) -> Path:
 
 
 def _thresholds(params: Path) -> object:
-    return yaml.safe_load(params.read_text()).get("retrain")
+    return read_mapping(params).get("retrain")
 
 
 def _is_up_to_date(workspace: Path) -> bool:

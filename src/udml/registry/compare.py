@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from udml.config.yaml_file import read_mapping
 from udml.files import read_json
 from udml.registry.bundle import INDEX_DIRECTORY, METRICS_FILE, MODEL_FILE, PARAMS_FILE
 
@@ -38,7 +38,7 @@ def differing_metrics(before: Path, after: Path) -> dict[str, tuple[Any, Any]]:
 
 def differing_params(before: Path, after: Path) -> dict[str, tuple[Any, Any]]:
     """Settings that differ between two version directories."""
-    old, new = (yaml.safe_load((directory / PARAMS_FILE).read_text()) for directory in (before, after))
+    old, new = (read_mapping(directory / PARAMS_FILE) for directory in (before, after))
     return differing_values(old, new)
 
 

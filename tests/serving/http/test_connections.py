@@ -176,6 +176,35 @@ def test_a_connection_that_was_just_used_does_not_give_way(protocol, bounds):
     asyncio.run(trial())
 
 
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("closing", ["late", "crowded", "idle"])
+def test_a_request_that_is_there_unread_is_answered_not_closed(protocol, closing, used):
+    """An event loop that was busy for seconds finds requests and timers that are over at the same time."""
+
+    async def trial():
+        async with served(protocol, most=1) as (door, now, connect):
+            streams = await connect()
+            if used:
+                assert await answered(streams) == (200, b"0")
+            while not len(door):
+                await asyncio.sleep(0.01)
+            inside = next(iter(door._by_caller["127.0.0.1"]))
+            streams[1].write(GET + b"\r\n")  # arrives at once; nobody has read it
+            now[0] += 20.0
+            if closing == "late":
+                door.close_late()
+            elif closing == "crowded":
+                assert door.enter(object(), "127.0.0.1") is None
+            else:
+                inside.timeout_keep_alive_handler()
+            assert await answered(streams, b"") == (200, b"0")
+            now[0] += 20.0
+            door.close_late()
+            assert await is_closed(streams)
+
+    asyncio.run(trial())
+
+
 def test_a_connection_is_used_again_and_forgotten_when_it_ends(protocol):
     async def trial():
         async with served(protocol) as (door, now, connect):
@@ -237,6 +266,9 @@ def test_a_caller_that_has_no_room_is_refused_without_a_look_at_all_it_has(proto
 class Waiting:
     waits_since = 0.0
     given_up = False
+
+    def has_asked(self):
+        return False
 
     def give_up(self):
         self.given_up = True

@@ -13,9 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from udml.collection.shared.disk_cache import DiskCache
+from udml.config.yaml_file import read_mapping
 from udml.data.originals import ImportedOriginals
 from udml.data.shards import shard_path
 from udml.errors import StoreLostError, UdmlError, install_hint
@@ -180,9 +179,9 @@ def import_md5(lock: Path) -> str:
         UdmlError: if the version's dvc.lock does not tell.
     """
     try:
-        stages: dict[str, Any] = yaml.safe_load(lock.read_text())["stages"]
+        stages: dict[str, Any] = read_mapping(lock)["stages"]
         return next(d["md5"] for d in stages["prepare"]["deps"] if d["path"] == "data")
-    except (OSError, KeyError, TypeError, StopIteration, yaml.YAMLError) as error:
+    except (OSError, KeyError, TypeError, StopIteration, UdmlError) as error:
         raise UdmlError(
             f"{lock} does not say which import the version was made from",
             "register a version that `dvc repro` made, or serve beside data/ without --originals",

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import yaml
-
+from udml.config.yaml_file import mapping_at, read_mapping
 from udml.data.importing.importer import PLACES, import_data
 from udml.data.importing.manifest import MANIFEST_FILE
 from udml.data.importing.tracking import pointer_of, run_dvc, said
@@ -23,7 +22,7 @@ def ensure_data(data_root: Path) -> str:
     if (data_root / MANIFEST_FILE).exists():
         return f"using the images in {data_root}/"
     project, pointer = data_root.absolute().parent, pointer_of(data_root)
-    tracked = yaml.safe_load(pointer.read_text()) if pointer.exists() else {}
+    tracked = read_mapping(pointer) if pointer.exists() else {}
     if tracked and run_dvc(project, "remote", "list").stdout.strip():
         pulled = run_dvc(project, "pull", pointer.name)
         if pulled.returncode == 0:
@@ -31,7 +30,7 @@ def ensure_data(data_root: Path) -> str:
         raise UdmlError(
             f"`dvc pull {pointer.name}` failed: {said(pulled)}", "mend the remote, or import again"
         )
-    layout = tracked.get("meta", {}).get("layout", PLACES)
+    layout = mapping_at(tracked, "meta").get("layout", PLACES)
     if layout != PLACES:
         raise UdmlError(
             f"{pointer.name} tracks images of layout `{layout}`, they are not here, and no DVC remote is set",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from udml.config.yaml_file import read_mapping
 from udml.data.importing.manifest import read_manifest
 from udml.errors import UdmlError
 from udml.files import atomic_path
@@ -31,7 +32,7 @@ def track(data_root: Path) -> None:
         )
     facts = {key.decode(): value.decode() for key, value in read_manifest(data_root).schema.metadata.items()}
     pointer = pointer_of(data_root)
-    tracked = yaml.safe_load(pointer.read_text())
+    tracked = read_mapping(pointer)
     tracked["meta"] = {key: facts[key] for key in ("layout", "protocol")}
     with atomic_path(pointer) as temporary:
         temporary.write_text(yaml.safe_dump(tracked, sort_keys=False))

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from udml.config.yaml_file import mapping_at, read_mapping
 from udml.files import read_json
 from udml.model_card import ModelCard
 from udml.registry import store
@@ -84,8 +83,8 @@ def read_origin(models: Path, name: str) -> Origin:
         card=Embedder(directory / MODEL_FILE).card,
         metrics=read_json(directory / METRICS_FILE),
         protocols=read_json(protocols) if protocols.exists() else {},
-        params=_yaml(directory / PARAMS_FILE),
-        stages=_yaml(directory / LOCK_FILE).get("stages") or {},
+        params=read_mapping(directory / PARAMS_FILE),
+        stages=mapping_at(read_mapping(directory / LOCK_FILE), "stages"),
         index=read_json(directory / INDEX_DIRECTORY / "index.json"),
         reigns=list(reigns(told, directory.name)),
         events=[event for event in told if event["version"] == directory.name],
@@ -112,16 +111,11 @@ def reigns(told: list[store.Event], name: str) -> Iterator[Reign]:
 
 def imported(stages: dict[str, Any]) -> list[dict[str, Any]]:
     """The entry of the imported images in a dvc.lock's stages; none where it has no such."""
-    deps = stages.get("prepare", {}).get("deps") or ()
-    return [dep for dep in deps if dep.get("path") == "data"]
+    deps = mapping_at(stages, "prepare").get("deps") or ()
+    return [dep for dep in deps if isinstance(dep, dict) and dep.get("path") == "data"]
 
 
 def hash_of(entry: dict[str, Any]) -> str:
     """Kind and digits of the hash of an entry of a dvc.lock."""
     kind = entry.get("hash", "md5")
     return f"{kind} {entry.get(kind, 'unknown')}"
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}

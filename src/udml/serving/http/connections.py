@@ -6,6 +6,7 @@ ahead. Neither parser bounds all of these: httptools none, h11 the size of a hea
 """
 
 import asyncio
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,10 +104,11 @@ class Door:
             for one in self._by_caller[caller]
             if one.waits_since is not None and one.waits_since <= before
         ]
-        if not waiting:
+        waiting.sort(key=lambda one: one.waits_since)
+        given_up = next((one for one in waiting if not one.has_asked()), None)
+        if given_up is None:
             self._full_since[caller] = now
             return False
-        given_up = min(waiting, key=lambda one: one.waits_since)
         self.leave(given_up, caller)
         given_up.give_up()
         return True
@@ -124,7 +126,8 @@ class Door:
             for connection in [*own]:
                 waits = connection.waiting_since is not None
                 since = connection.waiting_since if waits else connection.asked_since
-                if now - since > (self.bounds.head_seconds if waits else self.bounds.request_seconds):
+                late = now - since > (self.bounds.head_seconds if waits else self.bounds.request_seconds)
+                if late and not connection.has_asked():
                     connection.give_up()
 
 
@@ -178,6 +181,21 @@ class _Bounded(asyncio.Protocol):
     def give_up(self) -> None:
         """Close it at once, whatever is still to be sent."""
         self.transport.abort()
+
+    def has_asked(self) -> bool:
+        """Whether the beginning of a request is there, which an event loop that is behind has not read yet.
+
+        Who has sent it would take a close for a request that was begun and came to nothing.
+        """
+        if self.waiting_since is None or self._head_bytes or self.transport.is_closing():
+            return False
+        unread = select.poll()
+        unread.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        return bool(unread.poll(0))
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.has_asked():
+            super().timeout_keep_alive_handler()  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

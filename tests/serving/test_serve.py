@@ -2,9 +2,12 @@ import json
 import socket
 import urllib.request
 
+import httpx
+import numpy as np
 import pytest
 from benchmarks.serving.client import serving
 
+from tests.serving.live import png
 from tests.serving.small_service import BASE
 from tests.test_cli import imported_by
 from udml.cli import main
@@ -29,6 +32,15 @@ def test_it_listens_on_loopback_only_and_answers(registry):
                     socket.create_connection((own, served.port), timeout=5),
                 ):
                     pass
+
+
+def test_photos_of_every_size_are_searched_with(registry):
+    noise = np.random.default_rng(0)
+    with serving(registry) as served:
+        for side_px in (100, 200, 300, 500, 800, 1200, 1900):
+            photo = png(noise.integers(0, 256, (side_px, side_px, 3), np.uint8))
+            answer = httpx.post(f"http://127.0.0.1:{served.port}/v1/search", content=photo, timeout=60)
+            assert answer.status_code == 200, f"{len(photo)} bytes: {answer.text}"
 
 
 def test_what_stops_it_from_starting_is_said(registry, monkeypatch, capsys, tmp_path_factory):

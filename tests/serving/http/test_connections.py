@@ -107,6 +107,27 @@ def test_what_is_not_a_body_has_an_end(protocol, begin, piece):
     asyncio.run(trial())
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("parts", [[100_000], [10, 200_000], [70_000] * 4, [1, 5_000_000], [1] * 300])
+def test_a_body_of_any_size_comes_through_in_any_parts(protocol, parts, chunked):
+    async def run():
+        async with served(protocol) as (_, _, connect):
+            streams = await connect()
+            for _ in range(2):
+                streams[1].write(CHUNKED if chunked else POST + b"Content-Length: %d\r\n\r\n" % sum(parts))
+                for part in parts:
+                    await streams[1].drain()
+                    await asyncio.sleep(0)  # so that it is often sent by itself
+                    streams[1].write(b"%x\r\n%b\r\n" % (part, b"x" * part) if chunked else b"x" * part)
+                assert await answered(streams, b"0\r\n\r\n" if chunked else b"") == (
+                    200,
+                    str(sum(parts)).encode(),
+                )
+            streams[1].close()
+
+    asyncio.run(run())
+
+
 def test_requests_sent_ahead_are_few(protocol):
     async def trial():
         async with served(protocol) as (door, _, connect):

@@ -201,12 +201,13 @@ class _Bounded(asyncio.Protocol):
         if self.transport.is_closing():
             return
         before, body_before, seen_before = self.cycle, _body_bytes(self.cycle), self._body_bytes
+        in_body = before is not None and before.more_body  # the last part of a body is no head
         super().data_received(data)
         if self.cycle is not before:  # the head is whole
             self._head_bytes = self._framing_bytes = 0
             if self.waiting_since is not None and not self.cycle.response_complete:
                 self.waiting_since, self.asked_since = None, self.door.clock()
-        elif before is None or not before.more_body:
+        elif not in_body:
             self._head_bytes += len(data)
         elif self.calls_back or not before.response_complete:
             body = max(_body_bytes(before) - body_before, self._body_bytes - seen_before)

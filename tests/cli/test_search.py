@@ -168,7 +168,7 @@ def test_a_similarity_is_never_above_one(seed: int) -> None:
 def test_an_empty_collection_is_said(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Searcher, "neighbours", lambda self, vectors, *_: [[] for _ in vectors])
+    monkeypatch.setattr(Searcher, "neighbours", lambda self, vectors, *_, **__: [[] for _ in vectors])
     assert main(["search", "one.png", "--all"]) == 0
     assert "the collection holds no other image" in capsys.readouterr().out
     assert main(["search", "one.png"]) == 0

@@ -84,7 +84,7 @@ def test_pasting_and_dropping_search_too(page, way):
     page.until(lambda: page.cards() and page.names()[0] == name_of(BASE[8]))
     if way == "drop":
         bring(b"words", "text/plain")
-        assert "not a picture" in page.find("[role=alert]").text
+        assert "not a picture" in page.find("#problem").text
 
 
 def test_the_slider_hides_what_is_less_similar(page):
@@ -151,10 +151,10 @@ def test_a_file_that_is_no_picture_is_explained(page):
     path = Path(os.environ["PYTEST_PICTURES"]) / "broken.png"
     path.write_bytes(b"\x89PNG\r\n and then nothing")
     page.find("#file").send_keys(str(path))
-    page.until(lambda: "damaged" in page.find("[role=alert]").text)
+    page.until(lambda: "damaged" in page.find("#problem").text)
     assert page.cards() == []
     page.search("mine.png", BASE[3][1])
-    assert page.find("[role=alert]").text == ""
+    assert page.find("#problem").text == ""
     complaints(page.driver)  # the browser itself reports the 422
 
 

@@ -37,7 +37,7 @@ class Engine:
             raise MemoryError
         return np.array([[image[0, 0, 0]] for image in images], np.float32)
 
-    def neighbours(self, vectors, k, threshold, refine, collapse):
+    def neighbours(self, vectors, k, threshold, refine, collapse, where=None):
         return [[(self.version.name, int(vector[0]), k, threshold)] for vector in vectors]
 
     def close(self):

@@ -103,7 +103,7 @@ def _row(
         k = index.info.mixed_neighbours
     order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
     plain, ours, *fixed = (
-        _scores(found, classes[asking], classes[asked])
+        scores(found, classes[asking], classes[asked])
         for found in (order, shipped, *(_fixed_order(gallery, queries, order, k) for k in FIXED))
     )
     gains = [paired_bootstrap(plain[i], ours[i], BOOTSTRAP, 0) for i in (0, 1)]
@@ -116,19 +116,23 @@ def _percent(scores: tuple[np.ndarray, np.ndarray]) -> str:
     return f"{100 * scores[0].mean():.1f} ({100 * scores[1].mean():.1f})"
 
 
-def _scores(found: np.ndarray, asking: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """MAP@R and R@1 of every query that has something to find, from whole rankings."""
-    precision, first = [], []
+def scores(
+    found: np.ndarray, asking: np.ndarray, asked: np.ndarray, first: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """MAP@R and whether one of the `first` is right, from whole rankings, of who has something to find."""
+    precision, among_first = [], []
     for row, own in zip(found, asking, strict=True):
         matches = int((asked == own).sum())
         if matches:
-            hits = asked[row[:matches]] == own
-            precision.append(float((np.cumsum(hits) / np.arange(1, matches + 1) * hits).sum() / matches))
-            first.append(float(hits[0]))
-    return np.array(precision), np.array(first)
+            hits = asked[row] == own
+            best = hits[:matches]
+            precision.append(float((np.cumsum(best) / np.arange(1, matches + 1) * best).sum() / matches))
+            among_first.append(float(hits[:first].any()))
+    return np.array(precision), np.array(among_first)
 
 
-def _flat(vectors: np.ndarray) -> faiss.IndexFlatIP:
+def flat_index(vectors: np.ndarray) -> faiss.IndexFlatIP:
+    """An exact index of vectors, float32 [n, d]."""
     base = faiss.IndexFlatIP(vectors.shape[1])
     base.add(vectors)
     return base
@@ -136,7 +140,7 @@ def _flat(vectors: np.ndarray) -> faiss.IndexFlatIP:
 
 def _fixed_order(gallery: np.ndarray, queries: np.ndarray, order: np.ndarray, k: int) -> np.ndarray:
     """Whole rankings by DBA and alpha-QE with k neighbours, in one round."""
-    graph = neighbour_graph(_flat(gallery), gallery, len(gallery), None)
+    graph = neighbour_graph(flat_index(gallery), gallery, len(gallery), None)
     positions, similarity = without_copies(*graph, gallery)
     mixtures = np.empty_like(gallery)
     mix_all(gallery, positions[:, :k], similarity[:, :k], mixtures)

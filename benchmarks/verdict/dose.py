@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 
+from benchmarks.neighbourhood import flat_index, scores
 from benchmarks.verdict.trainings import last_of, split_classes
 from udml.config import load_params
 from udml.search.neighbourhood import (
@@ -97,7 +97,7 @@ def main() -> None:
 def dosed(search: Search, dose: Dose) -> np.ndarray:
     """Whole rankings as `udml.collection.refined` makes them, but for the dose."""
     gallery = search.gallery
-    graph = neighbour_graph(_flat(gallery), gallery, len(gallery), None)
+    graph = neighbour_graph(flat_index(gallery), gallery, len(gallery), None)
     told = whom_to_mix(*graph, gallery)[0].shape[1]
     k = dose.most_mixed if told == MAX_MIXED else min(told, dose.most_mixed)
     near, similarity = (part[:, :k] for part in without_copies(*graph, gallery))
@@ -130,26 +130,13 @@ def _draw(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray, size: int
 
 
 def _figures(search: Search, found: np.ndarray) -> Figures:
-    precision, fourth = [], []
-    for row, own in zip(found, search.asking, strict=True):
-        matches = int((search.asked == own).sum())
-        if matches:
-            hits = search.asked[row] == own
-            best = hits[:matches]
-            precision.append(float((np.cumsum(best) / np.arange(1, matches + 1) * best).sum() / matches))
-            fourth.append(float(hits[:4].any()))
-    return 100 * float(np.mean(precision)), 100 * float(np.mean(fourth))
+    precision, fourth = scores(found, search.asking, search.asked, 4)
+    return 100 * float(precision.mean()), 100 * float(fourth.mean())
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     return unit
-
-
-def _flat(vectors: np.ndarray) -> faiss.IndexFlatIP:
-    base = faiss.IndexFlatIP(vectors.shape[1])
-    base.add(vectors)
-    return base
 
 
 if __name__ == "__main__":

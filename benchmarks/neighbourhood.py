@@ -9,10 +9,13 @@ are scored, queries never in the gallery: up to five of each class ask, the rest
 number of neighbours is chosen as the index stage does it, without the classes. Percent, with the 95 %
 bootstrap interval of the difference to plain search. Fixed: DBA with alpha-QE and k = 3, 5 or 10, one round.
 
-`scale` measures the graph and the mixtures of made-up vectors in an IVF index, and what a query costs.
+`scale` measures the graph and the mixtures of made-up vectors in an IVF index, and what a query costs. Its
+recalls: of the neighbours that images are mixed with, against the nearest of all images, and of a query's
+ten best, against candidates found among all images and put in order by the same mixtures.
 """
 
 import argparse
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,9 +36,14 @@ from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
 from udml.search.items import IndexedItem
 from udml.search.neighbourhood import (
     DEPTH,
+    NEIGHBOURS,
     mix,
     mix_all,
+    nearest_distinct,
     neighbour_graph,
+    neighbours_of,
+    refined_order,
+    refined_score,
     without_copies,
 )
 
@@ -180,13 +188,47 @@ def scale(images: int, seed: int) -> None:
         print(f"{index.info.mixed_neighbours} mixed: {index.info.mixed_because}")
         if index.mixed is not None:
             print(f"{index.mixed.nbytes / images:.0f} bytes an image for the mixtures")
-        queries, over = vectors[rng.integers(0, images, 200)], _nothing_over(index)
+        peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"peak memory {peak_gib:.1f} GiB, the made-up vectors and mapped files included")
+        asked = rng.integers(0, images, 200)
+        queries, over = vectors[asked], _nothing_over(index)
+        if index.mixed is not None:
+            print(f"recall of the neighbours mixed {_recall_of_graph(index, vectors, asked):.3f}")
+            print(f"recall@10 of the answers {_recall_of_answers(index, vectors, queries):.3f}")
         for name, ask in (
             ("plain", lambda query: search(index, query, 8)),
             (f"plain, {DEPTH}", lambda query: search(index, query, DEPTH)),
             ("neighbourhoods", lambda query: search_refined(index, over, query, 8, -np.inf)),
         ):
             print(f"{name}: p50 {_milliseconds(ask, queries)}")
+
+
+def _nearest_of_all(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    return cast(tuple[np.ndarray, np.ndarray], faiss.knn(queries, vectors, k, faiss.METRIC_INNER_PRODUCT))
+
+
+def _recall_of_graph(index: GalleryIndex, vectors: np.ndarray, rows: np.ndarray) -> float:
+    k = index.info.mixed_neighbours
+    found, _ = neighbours_of(index.base, vectors, rows, index.exact)
+    _, nearest = _nearest_of_all(vectors, vectors[rows], k + 1)
+    pairs = zip(found[:, :k], nearest, rows, strict=True)
+    return float(np.mean([np.isin(mine, theirs[theirs != own]).mean() for mine, theirs, own in pairs]))
+
+
+def _recall_of_answers(index: GalleryIndex, vectors: np.ndarray, queries: np.ndarray) -> float:
+    """Share of the ten best that search and a look at all images have in common."""
+    assert index.mixed is not None
+    _, ours = search_refined(index, _nothing_over(index), queries, 10, -np.inf)
+    shared = 0
+    for query, found, similarity, ids in zip(
+        queries, ours, *_nearest_of_all(vectors, queries, DEPTH), strict=True
+    ):
+        near = nearest_distinct(
+            similarity[:NEIGHBOURS], vectors[ids[:NEIGHBOURS]], index.info.mixed_neighbours
+        )
+        score = refined_score(query, similarity, np.asarray(index.mixed[ids], np.float32), near)
+        shared += len(np.intersect1d(found, ids[refined_order(similarity, score, -np.inf)[:10]]))
+    return shared / ours.size
 
 
 def _milliseconds(ask: Callable[[np.ndarray], object], queries: np.ndarray) -> str:

@@ -9,8 +9,8 @@ are scored, queries never in the gallery: up to five of each class ask, the rest
 number of neighbours is chosen as the index stage does it, without the classes. Percent, with the 95 %
 bootstrap interval of the difference to plain search. Fixed: DBA with alpha-QE and k = 3, 5 or 10, one round.
 
-`scale` measures the graph and the mixtures of made-up vectors in an IVF index, and what a query costs. Its
-recalls: of the neighbours that images are mixed with, against the nearest of all images, and of a query's
+`scale` measures the graph and the mixtures of the vectors of `benchmarks.collection`, and what a query costs.
+Its recalls: of the neighbours that images are mixed with, against the nearest of all images, and of a query's
 ten best, against candidates found among all images and put in order by the same mixtures.
 """
 
@@ -21,17 +21,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import faiss
 import numpy as np
 
+from benchmarks.collection import DIM, make_vectors
 from udml.collection.overlay import Overlay
 from udml.collection.refined import search_refined
 from udml.config import load_params
 from udml.evaluation.intervals import paired_bootstrap
 from udml.model_card import ModelCard
-from udml.search.build import build, write_index
+from udml.search.build import build, kind_for, write_index
 from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
 from udml.search.items import IndexedItem
 from udml.search.neighbourhood import (
@@ -50,7 +51,9 @@ from udml.search.neighbourhood import (
 SIZES = (2, 3, 6, 10, 30, 70)
 FIXED = (3, 5, 10)
 QUERIES_A_CLASS = 5
+QUERIES = 200  # of `scale`
 BOOTSTRAP = 1000
+_MODEL, _DATA = "m" * 16, "d" * 16
 
 
 def main() -> None:
@@ -59,10 +62,11 @@ def main() -> None:
     parser.add_argument("part", choices=["quality", "scale"])
     parser.add_argument("--vectors", type=Path, nargs="+", default=[])
     parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--directory", type=Path, default=Path("/tmp/udml-collection"), help="of `scale`")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.part == "scale":
-        scale(options.images, options.seed)
+        scale(options.images, options.directory)
         return
     head = ["set", "a class", "plain", "as shipped", "difference: MAP@R", "R@1", "k"]
     print("| " + " | ".join([*head, *(f"fixed {k}" for k in FIXED)]) + " |")
@@ -160,13 +164,17 @@ def _fixed_order(gallery: np.ndarray, queries: np.ndarray, order: np.ndarray, k:
 def made_index(vectors: np.ndarray, directory: Path, kind: str) -> GalleryIndex:
     """Build and open an index of these vectors, ids 0, 1, ..."""
     count, dim = vectors.shape
-    ids = np.arange(count, dtype=np.int64)
     views = vectors[:: max(1, count // 200)][:200]
-    built, tuning, recall = build([vectors], ids, kind, views, load_params().index.min_recall_at_10)
-    info = IndexInfo("m" * 16, "d" * 16, kind, dim, count, recall, tuning)
-    items = (IndexedItem(int(i), str(i), None, "0" * 64, 0, int(i), 0, 0) for i in ids)
-    write_index(directory, built, [vectors], info, items, mix_neighbours=True)
-    return open_index(directory, cast(ModelCard, SimpleNamespace(model_version="m" * 16, embedding_dim=dim)))
+    min_recall = load_params().index.min_recall_at_10
+    built, tuning, recall = build([vectors], np.arange(count), kind, views, min_recall)
+    return _written(built, [vectors], IndexInfo(_MODEL, _DATA, kind, dim, count, recall, tuning), directory)
+
+
+def _written(built: Any, chunks: list[np.ndarray], info: IndexInfo, directory: Path) -> GalleryIndex:
+    items = (IndexedItem(i, str(i), None, "0" * 64, 0, i, 0, 0) for i in range(info.count))
+    write_index(directory, built, chunks, info, items, mix_neighbours=True)
+    card = SimpleNamespace(model_version=info.model_version, embedding_dim=info.dim)
+    return open_index(directory, cast(ModelCard, card))
 
 
 def _nothing_over(index: GalleryIndex) -> Overlay:
@@ -174,33 +182,45 @@ def _nothing_over(index: GalleryIndex) -> Overlay:
     return Overlay(0, np.empty(0, np.int64), empty, empty, np.empty(0, np.int64))
 
 
-def scale(images: int, seed: int) -> None:
-    """Print build time, sizes and what a query costs, of made-up things of eight images each."""
-    rng = np.random.default_rng(seed)
-    middles = rng.standard_normal((images // 8 + 1, 512), np.float32)
-    vectors = np.repeat(middles, 8, axis=0)[:images]
-    vectors += 0.7 * rng.standard_normal(vectors.shape, np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    with tempfile.TemporaryDirectory() as directory:
-        began = time.perf_counter()
-        index = made_index(vectors, Path(directory), "ivf" if images >= 500_000 else "flat")
-        print(f"{images:,} images, index and mixtures in {time.perf_counter() - began:.0f} s")
-        print(f"{index.info.mixed_neighbours} mixed: {index.info.mixed_because}")
-        if index.mixed is not None:
-            print(f"{index.mixed.nbytes / images:.0f} bytes an image for the mixtures")
-        peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"peak memory {peak_gib:.1f} GiB, the made-up vectors and mapped files included")
-        asked = rng.integers(0, images, 200)
-        queries, over = vectors[asked], _nothing_over(index)
-        if index.mixed is not None:
-            print(f"recall of the neighbours mixed {_recall_of_graph(index, vectors, asked):.3f}")
-            print(f"recall@10 of the answers {_recall_of_answers(index, vectors, queries):.3f}")
+def scale(images: int, directory: Path) -> None:
+    """Print build time, sizes, recalls and what a query costs, of the vectors of `benchmarks.collection`."""
+    chunks, stored = make_vectors(directory, images)
+    with np.load(stored) as arrays:
+        tuning, queries = arrays["tuning"], arrays["test"][:QUERIES]
+    with tempfile.TemporaryDirectory(dir=directory) as made:
+        index = _made_of_chunks(chunks, tuning, Path(made))
+        info = index.info
+        print(f"{images:,} x {info.dim}, {info.kind} {info.search_parameters}, recall@10 {info.recall_at_10}")
+        print(f"{info.mixed_neighbours} mixed: {info.mixed_because}")
+        assert index.mixed is not None
+        print(f"{index.mixed.nbytes / images:.0f} bytes an image for the mixtures")
+        vectors, over = np.concatenate(chunks), _nothing_over(index)
+        asked = np.random.default_rng(4).integers(0, images, QUERIES)
+        print(f"recall of the neighbours mixed {_recall_of_graph(index, vectors, asked):.3f}")
+        print(f"recall@10 of the answers {_recall_of_answers(index, vectors, queries):.3f}")
         for name, ask in (
             ("plain", lambda query: search(index, query, 8)),
             (f"plain, {DEPTH}", lambda query: search(index, query, DEPTH)),
             ("neighbourhoods", lambda query: search_refined(index, over, query, 8, -np.inf)),
         ):
-            print(f"{name}: p50 {_milliseconds(ask, queries)}")
+            print(f"{name}: p50 {_milliseconds(ask, queries)}", flush=True)
+
+
+def _made_of_chunks(chunks: list[np.ndarray], tuning: np.ndarray, directory: Path) -> GalleryIndex:
+    images = sum(map(len, chunks))
+    params = load_params().index
+    began = time.perf_counter()
+    kind = kind_for(images, params)
+    built, parameters, recall = build(chunks, np.arange(images), kind, tuning, params.min_recall_at_10)
+    print(f"index built and tuned in {time.perf_counter() - began:.0f} s", flush=True)
+    began = time.perf_counter()
+    index = _written(
+        built, chunks, IndexInfo(_MODEL, _DATA, kind, DIM, images, recall, parameters), directory
+    )
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"graph, mixtures, map and files in {time.perf_counter() - began:.0f} s", flush=True)
+    print(f"peak memory {peak_gib:.1f} GiB, mapped files included", flush=True)
+    return index
 
 
 def _nearest_of_all(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -115,15 +114,18 @@ def _page_file(content: bytes, media_type: str) -> Callable[[], object]:
 
 def _description(app: FastAPI) -> Callable[[], object]:
     """OpenAPI of the application, written once: that takes the event loop's time."""
-
-    @cache
-    def written() -> bytes:
-        return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+    written = b""
 
     async def send() -> Response:
-        return Response(await asyncio.to_thread(written), media_type="application/json")
+        nonlocal written
+        written = written or await asyncio.to_thread(_written_description, app)
+        return Response(written, media_type="application/json")
 
     return send
+
+
+def _written_description(app: FastAPI) -> bytes:
+    return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _watch_keys(guard: Guard, path: Path) -> Watch:

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import h11
+
 from udml.machine import open_files_limit
 from udml.serving.addresses import UNKNOWN, Network, caller_network, is_trusted
+from udml.serving.http.quiet import Quiet
 from udml.serving.service.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 2**10
@@ -25,6 +28,7 @@ _HEAD_SECONDS = 10.0
 _MAX_CONNECTIONS, _LEAST_CONNECTIONS = 1000, 64
 _OWN_FILES = 100
 _WAITED_SECONDS = 1.0  # before a connection gives way: one that has just been answered may be in use again
+_UNWANTED_PER_SECOND = 32 * 2**20  # bytes of bodies whose requests were answered before they had come
 _FULL_SECONDS = 0.05  # that nobody looks again for one to close: thousands of connections a second may ask
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
@@ -64,6 +68,7 @@ class Door:
         self._by_caller: dict[str, dict[Any, None]] = {}
         self._full_since: dict[str, float] = {}  # callers of whom no connection could be closed
         self._count = 0
+        self._unwanted_until = 0.0
 
     def __len__(self) -> int:
         return self._count
@@ -92,6 +97,15 @@ class Door:
             self._full_since.pop(caller, None)
             if not own:
                 del self._by_caller[caller]
+
+    def unwanted_seconds(self, size_bytes: int) -> float:
+        """How long to wait after so many bytes that nobody wants: all connections share what is read of them.
+
+        They are read at all since few clients look for an answer before they have sent everything.
+        """
+        now = self.clock()
+        self._unwanted_until = max(now, self._unwanted_until) + size_bytes / _UNWANTED_PER_SECOND
+        return self._unwanted_until - now
 
     def _make_room(self, caller: str) -> bool:
         """Close the connection of a caller that has been waiting for it the longest, if one is."""
@@ -147,6 +161,8 @@ class _Bounded(asyncio.Protocol):
     transport: Any
     client: Any
     cycle: Any
+    flow: Any
+    conn: Any  # of h11
     pipeline: Any = ()
     calls_back: bool  # for each part of a request
 
@@ -157,6 +173,7 @@ class _Bounded(asyncio.Protocol):
     _framing_bytes = 0
     _body_bytes = 0  # of all bodies
     _fields = 0  # of this request
+    _is_whole = True  # this request, as httptools reads it
 
     @property
     def waits_since(self) -> float | None:
@@ -166,7 +183,7 @@ class _Bounded(asyncio.Protocol):
         return self.waiting_since
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        super().connection_made(Quiet(transport))  # type: ignore[arg-type]
         self.waiting_since = self.door.clock()
         self._caller = self.door.enter(self, self.client[0] if self.client else UNKNOWN)
         if self._caller is None:
@@ -187,7 +204,12 @@ class _Bounded(asyncio.Protocol):
 
         Who has sent it would take a close for a request that was begun and came to nothing.
         """
-        if self.waiting_since is None or self._head_bytes or self.transport.is_closing():
+        if (
+            self.waiting_since is None
+            or self._head_bytes
+            or self.transport.is_closing()
+            or self._is_unwanted()
+        ):
             return False
         unread = select.poll()
         unread.register(self.transport.get_extra_info("socket"), select.POLLIN)
@@ -214,6 +236,16 @@ class _Bounded(asyncio.Protocol):
             self._framing_bytes = max(0, self._framing_bytes + len(data) - _FRAMING_PER_BYTE * body)
         if max(self._head_bytes, self._framing_bytes) > MAX_HEAD_BYTES:
             self._refuse()
+        elif self._is_unwanted():
+            self.flow.pause_reading()
+            wait_seconds = self.door.unwanted_seconds(len(data))
+            asyncio.get_running_loop().call_later(wait_seconds, self.flow.resume_reading)
+
+    def _is_unwanted(self) -> bool:
+        """Whether what comes next is the rest of a body whose request has been answered."""
+        if self.cycle is None or not (self.cycle.response_complete and self.cycle.more_body):
+            return False
+        return not self._is_whole if self.calls_back else self.conn.their_state is h11.SEND_BODY
 
     # Of httptools only: h11 bounds all these, and reads no further while a request is answered.
 
@@ -228,8 +260,12 @@ class _Bounded(asyncio.Protocol):
         super().on_body(body)  # type: ignore[misc]
 
     def on_message_begin(self) -> None:
-        self._fields = 0
+        self._fields, self._is_whole = 0, False
         super().on_message_begin()  # type: ignore[misc]
+
+    def on_message_complete(self) -> None:
+        self._is_whole = True
+        super().on_message_complete()  # type: ignore[misc]
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= _MAX_AHEAD:

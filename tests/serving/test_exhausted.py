@@ -119,10 +119,10 @@ def test_while_its_files_cannot_be_read_it_says_so_and_then_it_catches_up(regist
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 256 KiB."""
+    """A disk of 4 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
     try:
         made = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -155,3 +155,25 @@ def test_on_a_full_disk_keys_stay_what_they_were_and_change_when_there_is_room(s
     keys.remove_key(path, "anna")
     known = keys.read_keys(path)
     assert (keys.owner(known, anna), keys.owner(known, ben)) == (None, "ben")
+
+
+def test_on_a_full_disk_the_champion_stays_and_the_next_one_serves_when_there_is_room(small_disk):
+    make_version(small_disk, BASE)
+    make_version(small_disk, BASE, seed=7)
+    models, long = small_disk / "models", "because " * 1000  # a short one fits into the log's last block
+    store.promote(models, "v1", "")
+    key = keys.add_key(small_disk / "keys.json", "anna")
+    with serving(small_disk, "--keys", "keys.json") as served:
+        one = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+        fill(small_disk)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                store.promote(models, "v2", long)
+        assert store.champion_name(models) == "v1"
+        assert asked(one, "/readyz", key) == (200, {"status": "ok", "behind": []})
+        assert asked(one, "/v1/version", key)[1]["version"] == "v1"
+        (small_disk / "filling").unlink()
+        store.promote(models, "v2", long)
+        wait_for(lambda: asked(one, "/v1/version", key)[1].get("version") == "v2")
+        one.close()
+    assert store.champions_until_now(models)[-2:] == ["v1", "v2"]

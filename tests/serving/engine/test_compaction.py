@@ -1,3 +1,4 @@
+import os
 import shutil
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from udml.serving.engine.compaction import compact
 BASE = files(30, seed=1, prefix="base")
 NEW = files(12, seed=2)
 GONE = [BASE[0], BASE[17], NEW[3]]
+KILLS = int(os.environ.get("UDML_KILLS", "20"))
 LEFT = [f for f in BASE + NEW if f not in GONE]
 
 
@@ -203,7 +205,7 @@ def test_killed_twenty_times_it_ends_as_if_it_had_not_been(root, tmp_path_factor
     compact(undisturbed / "models", undisturbed / "data")
     searching = ["udml.serving.engine.compaction", "udml.serving.engine.index_commands"]
     command = ["index", "compact", "--min-share", "0"]
-    kill_again_and_again(root, command, "ln -sfn versions/v1 models/champion", 20, searching)
+    kill_again_and_again(root, command, "ln -sfn versions/v1 models/champion", KILLS, searching)
     ends = [place / "models" / "champion" / "index" for place in (undisturbed, root)]
     for name in ("index.faiss", "reference.npy"):
         first, second = ((end / name).read_bytes() for end in ends)

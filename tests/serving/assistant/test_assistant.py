@@ -116,6 +116,7 @@ def test_paths_outside_what_is_allowed_are_refused(path: str, call: Call) -> Non
         ({"base64": "A" * 5000}, "has over"),
         ({"path": "allowed/q.png", "k": 51}, "ask for 1 to 50"),
         ({"path": "allowed/q.png", "k": 0}, "ask for 1 to 50"),
+        ({"path": "allowed/q.png", "where": "label ="}, "the filter"),
     ],
 )
 def test_what_makes_no_search_is_told(

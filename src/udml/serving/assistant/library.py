@@ -54,8 +54,8 @@ class Library:
                 "pictures_may_be_read_from": [str(one) for one in self._allowed],
             }
 
-    def like_picture(self, path: str | None, encoded: str | None, k: int) -> Answer:
-        """What is most like a picture that is named, or sent."""
+    def like_picture(self, path: str | None, encoded: str | None, k: int, where: str | None) -> Answer:
+        """What is most like a picture that is named, or sent, among what a filter leaves."""
         data = read_picture(path, encoded, self._allowed)
         with self._lock:
             searcher = self._open()
@@ -63,14 +63,16 @@ class Library:
                 pixels = searcher.decode(data, _MAX_PIXELS, None, SERVICE)
             except Undecodable as error:
                 raise UdmlError(f"{error.reason.sentence}: {error.detail}", "send another picture") from error
-            hits = searcher.neighbours(searcher.embed_images([pixels]), _bounded(k, MAX_K))[0]
+            query = searcher.embed_images([pixels])
+            hits = searcher.neighbours(query, _bounded(k, MAX_K), where=where)[0]
             return self._told(searcher, hits)
 
-    def like_item(self, image_id: str, k: int) -> Answer:
-        """What is most like an image of the collection."""
+    def like_item(self, image_id: str, k: int, where: str | None) -> Answer:
+        """What is most like an image of the collection, among what a filter leaves."""
         with self._lock:
             searcher = self._open()
-            return self._told(searcher, searcher.neighbours_of(_number(image_id), _bounded(k, MAX_K)))
+            hits = searcher.neighbours_of(_number(image_id), _bounded(k, MAX_K), where=where)
+            return self._told(searcher, hits)
 
     def groups(self) -> Answer:
         """The collection in groups that look alike, largest first, a few examples of each."""

@@ -42,14 +42,26 @@ def make_server(library: Library) -> "MCPServer":
     server = MCPServer("udml", version=__version__, instructions=_INSTRUCTIONS, log_level="ERROR")
 
     def search_by_picture(
-        path: str | None = None, base64: str | None = None, k: int = 8, thumbnails: int = _THUMBNAILS
+        path: str | None = None,
+        base64: str | None = None,
+        k: int = 8,
+        where: str | None = None,
+        thumbnails: int = _THUMBNAILS,
     ) -> list[Any]:
-        """Find the images most like a picture: a file by its path, or the file itself in base64."""
-        return _content(library, lambda: library.like_picture(path, base64, k), thumbnails)
+        """Find the images most like a picture: a file by its path, or the file itself in base64.
 
-    def search_by_id(id: str, k: int = 8, thumbnails: int = _THUMBNAILS) -> list[Any]:
-        """Find the images most like one of the collection, by the id that an earlier answer gave."""
-        return _content(library, lambda: library.like_item(id, k), thumbnails)
+        `where` keeps to some of the collection: folder = '2024/*' and taken > 2024-05.
+        """
+        return _content(library, lambda: library.like_picture(path, base64, k, where), thumbnails)
+
+    def search_by_id(
+        id: str, k: int = 8, where: str | None = None, thumbnails: int = _THUMBNAILS
+    ) -> list[Any]:
+        """Find the images most like one of the collection, by the id that an earlier answer gave.
+
+        `where` is as for search_by_picture.
+        """
+        return _content(library, lambda: library.like_item(id, k, where), thumbnails)
 
     def list_groups(thumbnails: int = 0) -> list[Any]:
         """The collection in groups of images that look alike, largest first, with examples of each."""

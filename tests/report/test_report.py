@@ -239,11 +239,11 @@ def test_the_page_says_why_there_are_so_many_clusters(workspace, found, sentence
     parts = workspace()
     rounds = fake_rounds(3, labelled=True)
     rounds[0] |= {"strengths_by_cluster_size": {"25": 0.36, "10": 0.39}, "found_cluster_size": found}
-    rounds[0]["clusters_found_on_images"] = sum(rounds[0]["cluster_sizes_histogram"]["counts"])
+    rounds[0] |= {"images": 9_000, "clusters_found_on_images": 9_000}
     write_json(parts[2] / "rounds.json", rounds)
     text = written(parts)[1]
     assert sentence in text
     assert "The number of clusters was found on" not in text
-    rounds[0]["clusters_found_on_images"] = 7
+    rounds[0]["clusters_found_on_images"] = 4_000
     write_json(parts[2] / "rounds.json", rounds)
-    assert "The number of clusters was found on 7 of" in written(parts)[1]
+    assert "The number of clusters was found on 4,000 of 9,000 images" in written(parts)[1]

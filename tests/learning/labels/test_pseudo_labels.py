@@ -11,6 +11,7 @@ from udml.learning.labels.pseudo_labels import (
     nmi,
     unit_means,
 )
+from udml.learning.labels.telling import found_on_a_part
 
 
 def blobs(centres: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +51,9 @@ def test_more_clusters_than_kinds_of_vectors_is_survived_and_counted() -> None:
     vectors = np.repeat(np.eye(3, 8, dtype=np.float32), 10, axis=0)
     found = cluster(vectors, 10, 5, 256, seed=0)
     health = cluster_health(found, vectors, seed=0)
+    assert health["images"] == len(vectors)
+    assert found_on_a_part(health | {"clusters_found_on_images": len(vectors)}) == ""
+    assert f"on 7 of {len(vectors)} images" in found_on_a_part(health | {"clusters_found_on_images": 7})
     assert health["clusters"] == 10
     assert health["empty"] == 10 - len(np.unique(found.assignment))
     assert sum(health["cluster_sizes_histogram"]["counts"]) == 10  # type: ignore[index]

@@ -103,6 +103,7 @@ def cluster_health(clustering: Clustering, embeddings: np.ndarray, seed: int) ->
     edges = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**9]
     sample = np.random.default_rng([seed, 1]).permutation(len(embeddings))[:RANK_SAMPLE]
     return {
+        "images": len(embeddings),
         "clusters": len(sizes),
         "cluster_sizes_histogram": {"edges": edges, "counts": np.histogram(sizes, edges)[0].tolist()},
         "largest": int(sizes.max()),

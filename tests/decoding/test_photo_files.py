@@ -193,6 +193,19 @@ def test_grey_profiles_are_followed() -> None:
     assert_near(wide.getvalue(), np.repeat(expected[..., None], 3, axis=2), 3)
 
 
+def test_profiles_of_inks_are_followed() -> None:
+    across, down = np.linspace(0, 230, WIDTH), np.linspace(0, 200, HEIGHT)[:, None]
+    planes = np.broadcast_arrays(across, across[::-1], down, down[::-1] / 2)
+    inks = np.stack(planes, 2).round().astype(np.uint8)
+    expected = profiles.of_inks(inks / 255)
+    picture = Image.fromarray(inks, "CMYK")
+    assert np.abs(expected - np.asarray(picture.convert("RGB"))).max() > 60
+    for kind in ("TIFF", "JPEG"):
+        quality = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+        data = encode(picture, kind, icc_profile=profiles.cmyk_profile(), **quality)
+        assert_near(data, expected, 12 if quality else 6)  # a byte of Lab is 1 to 3 levels
+
+
 def test_profiles_that_are_srgb_to_the_eye_change_no_pixel() -> None:
     values = ramp()
     own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -33,8 +33,9 @@ run: setup
 	@udml data ensure
 	dvc repro
 
+# In as many processes as there are cores, four at most; a file's tests stay together.
 test: setup
-	python -m pytest -m "not slow"
+	python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup
 	python -m pytest -m slow

@@ -10,19 +10,21 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from udml.collection.change import State
-from udml.collection.contract import Chosen
-from udml.collection.filtering.expression import FilterError
 from udml.collection.outcome import Added, GoneError, NewFile, unknown_image
 from udml.collection.shared import changes
 from udml.collection.shared.adding import add_files
 from udml.collection.shared.connection import AT_ONCE, MOST_FOUND, Connection
 from udml.collection.shared.files import Files
+from udml.collection.shared.filtering.among import search_among
+from udml.collection.shared.filtering.chosen import SharedChosen, SharedFilters
+from udml.collection.shared.filtering.facts import forget_facts
 from udml.collection.shared.rows import ADDED, ITEM_FIELDS, SharedChange, SharedItem, is_version, item_of
-from udml.collection.shared.searching import Place, search_by_neighbourhoods, search_plain
+from udml.collection.shared.searching import Place, Search, search_by_neighbourhoods, search_plain
 from udml.collection.shared.settling import Embed, Settler, erase, read, settle
 from udml.errors import UdmlError
 from udml.search.columns import Kind
@@ -62,6 +64,7 @@ class SharedCollection:
         self._files = files
         self._place = Place(connection, name, info)
         self._settler = Settler(self._place, files, embed, self.original)
+        self._filters = SharedFilters(connection, name, self.original)
         self._revision = 0
         self._settled: dict[int, int] = {}  # stamps of late changes, by image
         self._closing = threading.Event()
@@ -79,27 +82,25 @@ class SharedCollection:
         return SharedSeen(self._revision)
 
     def columns(self) -> dict[str, Kind]:
-        """None: rows in Milvus have no columns to filter by."""
-        return {}
+        """What filters may ask for, by name; nothing of a version pushed before there were filters."""
+        return self._filters.columns()
 
-    def choose(self, where: str) -> Chosen:
-        """Not here; a wrong answer would be worse than none."""
-        raise FilterError(
-            "a collection in Milvus cannot be filtered: its rows have no columns to filter by",
-            "search without a filter, or a version on its own machine",
-        )
+    def choose(self, where: str) -> SharedChosen:
+        """The images that meet a filter, what any service was told is changed taken in; see `contract`."""
+        self._settle_latest()
+        return self._filters.choose(where)
 
     def search(
-        self, queries: np.ndarray, k: int, among: Chosen | None = None
+        self, queries: np.ndarray, k: int, among: SharedChosen | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest images of each query, best first; `choose` gives nothing to search in."""
-        return search_plain(self._place, queries, k)
+        """The k nearest images of each query, best first; see `contract`."""
+        return self._search_of(among)(self._place, queries, k)
 
     def search_refined(
-        self, queries: np.ndarray, k: int, lowest: float = -np.inf, among: Chosen | None = None
+        self, queries: np.ndarray, k: int, lowest: float = -np.inf, among: SharedChosen | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, in the order of neighbourhoods."""
-        return search_by_neighbourhoods(self._place, queries, k, lowest)
+        return search_by_neighbourhoods(self._place, queries, k, lowest, self._search_of(among))
 
     def items(self, image_ids: Iterable[int]) -> dict[int, Item]:
         """What is behind ids that a search has found."""
@@ -183,6 +184,7 @@ class SharedCollection:
         for item in items:
             if item.blob:
                 self._files.forget(item.blob)
+        forget_facts(self._connection, [item.image_id for item in items if item.blob])
 
     def settle_since(self, stamp: int) -> None:
         """Take in all changes from a stamp on that were not."""
@@ -200,13 +202,20 @@ class SharedCollection:
         """Look for changes that services of other versions have made, and what killed ones left undone."""
         while not self._closing.wait(_LOOK_SECONDS):
             try:
-                self.settle_since(max(0, self._revision - _OVERLAP_MICROSECONDS))
+                self._settle_latest()
             except UdmlError:  # whoever asks for something is told; the next look takes it in
                 continue
+
+    def _settle_latest(self) -> None:
+        self.settle_since(max(0, self._revision - _OVERLAP_MICROSECONDS))
+
+    def _search_of(self, among: SharedChosen | None) -> Search:
+        return search_plain if among is None else partial(search_among, among)
 
     def _seen(self, told: Sequence[SharedChange], latest: int) -> None:
         self._revision = max(self._revision, latest)
         self._settled |= {one.item.image_id: one.stamp for one in told}
+        self._filters.told(one.item.image_id for one in told)
         if len(self._settled) > 2 * AT_ONCE:
             old = self._revision - 2 * _OVERLAP_MICROSECONDS
             self._settled = {one: stamp for one, stamp in self._settled.items() if stamp > old}

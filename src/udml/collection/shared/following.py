@@ -131,19 +131,25 @@ def _push(connection: "Connection", shared: SharedStore, models: Path, version: 
     from udml.collection.additions import ADDITIONS_FILE, Additions
     from udml.collection.shared import pushing
     from udml.collection.shared.files import open_files
+    from udml.collection.shared.filtering.columns import Indexed, kinds_of, write_columns
     from udml.collection.shared.new_version import settle_all
     from udml.search.embedder import Embedder
     from udml.search.gallery import open_index
     from udml.search.items import ITEMS_FILE, Items
 
     name = collection_of(version)
-    if name in connection.ask("list_collections"):
+    is_there = name in connection.ask("list_collections")
+    if is_there and kinds_of(connection, name) is not None:
         return
     embedder = Embedder(version / _MODEL)
     index, items = open_index(version / _INDEX, embedder.card), Items(version / _INDEX / ITEMS_FILE)
+    if is_there:  # brought before there were filters
+        write_columns(connection, name, Indexed(index.ids, index.columns))
+        return
     files = open_files(shared.originals, data, models, version / _LOCK)
     building = pushing.start(connection, index.info)
     pushing.upload(connection, building, index, items)
+    write_columns(connection, name, Indexed(index.ids, index.columns))
     pushing.take_over(connection, Additions(models / ADDITIONS_FILE), files, items)
     settle_all(connection, building, index.info, files, embedder)
     pushing.finish(connection, building, name, index.info)

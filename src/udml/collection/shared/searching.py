@@ -4,7 +4,7 @@ All reads are of strong consistency: what any writer was told is written, they s
 Shapes: n queries, k neighbours, d embedding length.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from udml.search.neighbourhood import (
 _LEAST_EF = 128  # breadth of a search in an HNSW graph, where the version's own index tells none
 NOBODY = -1  # instead of an id, where a graph has shown fewer than asked for
 Vectors = Mapping[int, np.ndarray]
+Search = Callable[["Place", np.ndarray, int], tuple[np.ndarray, np.ndarray]]  # as `search_plain`
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,43 @@ class Place:
         )
         return plain, mixed
 
+    def plain_vectors(self, image_ids: Sequence[int]) -> Vectors:
+        """Vectors of images, by id."""
+        rows = self.connection.rows(self.name, image_ids, ["image_id", "vector"])
+        return {row["image_id"]: vector_of(row, "vector") for row in rows}
 
-def search_plain(place: Place, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest images of each query, best first; see `contract`."""
+
+def check_queries(place: Place, queries: np.ndarray) -> None:
+    """Raise a UdmlError where queries are not float [n, d] of finite numbers, as the collection's vectors."""
     if queries.ndim != 2 or queries.shape[1] != place.info.dim or not np.isfinite(queries).all():
         raise UdmlError(
             f"queries {queries.shape} do not fit a collection of vectors of {place.info.dim} finite numbers",
             "embed them with the model that made it",
         )
+
+
+def search_plain(
+    place: Place, queries: np.ndarray, k: int, only: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of each query, best first; see `contract`.
+
+    Args:
+        place: what is searched.
+        queries: float32 [n, d], unit rows.
+        k: at least 1.
+        only: int64 [m], some thousand images to search in, none other; a graph is searched more widely then.
+    """
+    check_queries(place, queries)
     k = min(k, MOST_FOUND)
     breadth = max(k, place.info.search_parameters.get("efSearch", _LEAST_EF))
+    if only is not None:
+        breadth = max(k, min(MOST_FOUND, breadth * place.info.count // len(only)))
     params = {} if place.info.kind == "flat" else {"ef": breadth}
     found = place.connection.ask(
         "search",
         place.name,
         data=list(np.ascontiguousarray(queries, np.float32)),
+        filter="" if only is None else f"image_id in {only.tolist()}",
         anns_field="vector",
         limit=k,
         search_params={"metric_type": "IP", "params": params},
@@ -81,12 +104,12 @@ def search_plain(place: Place, queries: np.ndarray, k: int) -> tuple[np.ndarray,
 
 
 def search_by_neighbourhoods(
-    place: Place, queries: np.ndarray, k: int, lowest: float
+    place: Place, queries: np.ndarray, k: int, lowest: float, search: Search = search_plain
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best images of each query in the order of their neighbourhoods; see `contract`."""
     if not place.info.mixed_neighbours:
-        return search_plain(place, queries, k)
-    similarity, ids = search_plain(place, queries, max(k, DEPTH))
+        return search(place, queries, k)
+    similarity, ids = search(place, queries, max(k, DEPTH))
     plain, mixed = place.vectors(np.unique(ids[:, :DEPTH]).tolist())
     for row, query in enumerate(queries):
         near, near_ids = similarity[row, :DEPTH], ids[row, :DEPTH]

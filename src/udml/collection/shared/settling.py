@@ -17,8 +17,10 @@ from udml.collection.copies import near_duplicates
 from udml.collection.shared import changes
 from udml.collection.shared.connection import Row
 from udml.collection.shared.files import Files
+from udml.collection.shared.filtering.facts import put_facts
 from udml.collection.shared.rows import ADDED, SharedChange, SharedItem, row_of
 from udml.collection.shared.searching import Place, around
+from udml.formats.exif import facts_of
 from udml.pixels import Undecodable
 from udml.search.items import NOT_IN_DATA
 
@@ -110,6 +112,7 @@ def _put(settler: Settler, items: Sequence[SharedItem], made: Mapping[int, np.nd
                 vectors[one] = vector
         rows = _rows(settler, [item for item in some if item.image_id in vectors], vectors, data)
         if rows:
+            put_facts(settler.place.connection, {one: facts_of(data[one]) for one in vectors})
             settler.place.connection.ask("upsert", settler.place.name, rows)
 
 

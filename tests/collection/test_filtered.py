@@ -163,3 +163,23 @@ def test_a_version_pushed_before_there_were_filters_says_what_to_do(shared: Shar
     push(shared)
     with open_champion(shared, Path("models"), Path("data")) as searcher:
         assert len(searcher.neighbours(asked, 100, where="number > 3")[0]) == len(BASE) - 4
+
+
+def test_what_changes_while_filters_look_is_not_forgotten(
+    shared: SharedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = f"folder = '{folder_of(NEW[0][0])}'"
+    with open_champion(shared, Path("models"), Path("data")) as searcher:
+        added = [done.image_id for done in searcher.add(NEW[:2])]
+        rows, changes = Connection.rows, [lambda: searcher.remove(added[:1]), lambda: searcher.add(NEW[:1])]
+
+        def rows_then_change(self: Connection, collection: str, ids: Any, fields: Any) -> Any:
+            found = rows(self, collection, ids, fields)
+            if changes and list(fields) == ["image_id", "source", "label"]:
+                changes.pop(0)()
+            return found
+
+        monkeypatch.setattr(Connection, "rows", rows_then_change)
+        for left in (added[1:], added):
+            searcher.collection.choose(where)  # either it is seen at once, or the next one sees it
+            assert searcher.collection.choose(where).holds(added) == set(left)

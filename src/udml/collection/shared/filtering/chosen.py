@@ -140,17 +140,22 @@ class SharedFilters:
 
     def _look(self, indexed: Indexed) -> _Changed:
         """Take in what was told."""
-        pending = self._pending.copy()
-        if pending:
-            rows = self._connection.rows(self._name, sorted(pending), ["image_id", "source", "label"])
-            there = {row["image_id"]: (row["source"], row["label"]) for row in rows}
-            names = self._changed.names | {i: there.get(i) for i in pending}
-            live = np.array(sorted(i for i, name in names.items() if name is not None), np.int64)
-            added = np.setdiff1d(live, indexed.ids)
-            columns = self._columns_of(added, names)
-            self._changed = _Changed(names, added, columns)
-            self._pending.difference_update(pending)
+        if pending := self._pending.copy():
+            self._pending.difference_update(pending)  # first: what is told while rows are read counts anew
+            try:
+                self._changed = self._changed_by(pending, indexed)
+            except BaseException:
+                self._pending.update(pending)
+                raise
         return self._changed
+
+    def _changed_by(self, image_ids: set[int], indexed: Indexed) -> _Changed:
+        rows = self._connection.rows(self._name, sorted(image_ids), ["image_id", "source", "label"])
+        there = {row["image_id"]: (row["source"], row["label"]) for row in rows}
+        names = self._changed.names | {i: there.get(i) for i in image_ids}
+        live = np.array(sorted(i for i, name in names.items() if name is not None), np.int64)
+        added = np.setdiff1d(live, indexed.ids)
+        return _Changed(names, added, self._columns_of(added, names))
 
     def _columns_of(self, added: np.ndarray, names: dict[int, tuple[str, str | None] | None]) -> Columns:
         ids: list[int] = added.tolist()

@@ -26,7 +26,7 @@ from typing import Any, cast
 import faiss
 import numpy as np
 
-from benchmarks.collection import DIM, make_vectors
+from benchmarks.collection import make_vectors
 from udml.collection.overlay import Overlay
 from udml.collection.refined import search_refined
 from udml.config import load_params
@@ -110,7 +110,7 @@ def _row(
 ) -> str:
     gallery, queries = vectors[asked], vectors[asking]
     with tempfile.TemporaryDirectory() as directory:
-        index = made_index(gallery, Path(directory), "flat")
+        index = _written(*_built([gallery], "flat", None), [gallery], Path(directory))
         shipped = search_refined(index, _nothing_over(index), queries, len(gallery), -np.inf)[1]
         k = index.info.mixed_neighbours
     order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
@@ -161,16 +161,15 @@ def _fixed_order(gallery: np.ndarray, queries: np.ndarray, order: np.ndarray, k:
     return np.argsort(-(mix(queries, weights, gallery[near]) @ mixtures.T), axis=1, kind="stable")
 
 
-def made_index(vectors: np.ndarray, directory: Path, kind: str) -> GalleryIndex:
-    """Build and open an index of these vectors, ids 0, 1, ..."""
-    count, dim = vectors.shape
-    views = vectors[:: max(1, count // 200)][:200]
+def _built(chunks: list[np.ndarray], kind: str, tuning: np.ndarray | None) -> tuple[Any, IndexInfo]:
+    """An index of these vectors, ids 0, 1, ..., and what is known of it."""
+    images, dim = sum(map(len, chunks)), chunks[0].shape[1]
     min_recall = load_params().index.min_recall_at_10
-    built, tuning, recall = build([vectors], np.arange(count), kind, views, min_recall)
-    return _written(built, [vectors], IndexInfo(_MODEL, _DATA, kind, dim, count, recall, tuning), directory)
+    built, parameters, recall = build(chunks, np.arange(images), kind, tuning, min_recall)
+    return built, IndexInfo(_MODEL, _DATA, kind, dim, images, recall, parameters)
 
 
-def _written(built: Any, chunks: list[np.ndarray], info: IndexInfo, directory: Path) -> GalleryIndex:
+def _written(built: Any, info: IndexInfo, chunks: list[np.ndarray], directory: Path) -> GalleryIndex:
     items = (IndexedItem(i, str(i), None, "0" * 64, 0, i, 0, 0) for i in range(info.count))
     write_index(directory, built, chunks, info, items, mix_neighbours=True)
     card = SimpleNamespace(model_version=info.model_version, embedding_dim=info.dim)
@@ -207,16 +206,12 @@ def scale(images: int, directory: Path) -> None:
 
 
 def _made_of_chunks(chunks: list[np.ndarray], tuning: np.ndarray, directory: Path) -> GalleryIndex:
-    images = sum(map(len, chunks))
-    params = load_params().index
     began = time.perf_counter()
-    kind = kind_for(images, params)
-    built, parameters, recall = build(chunks, np.arange(images), kind, tuning, params.min_recall_at_10)
+    kind = kind_for(sum(map(len, chunks)), load_params().index)
+    built, info = _built(chunks, kind, tuning)
     print(f"index built and tuned in {time.perf_counter() - began:.0f} s", flush=True)
     began = time.perf_counter()
-    index = _written(
-        built, chunks, IndexInfo(_MODEL, _DATA, kind, DIM, images, recall, parameters), directory
-    )
+    index = _written(built, info, chunks, directory)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"graph, mixtures, map and files in {time.perf_counter() - began:.0f} s", flush=True)
     print(f"peak memory {peak_gib:.1f} GiB, mapped files included", flush=True)

@@ -90,7 +90,7 @@ class Filters:
                 return self._chosen[key]
         made = self._made(tree, overlay)
         with self._lock:
-            _keep(self._chosen, key, made)
+            keep_latest(self._chosen, key, made)
         return made
 
     def _made(self, tree: Expression, overlay: Overlay) -> Chosen:
@@ -110,7 +110,7 @@ class Filters:
                 return self._masks[tree]
         mask = mask_of(tree, self._index.columns, self._index.info.count)
         with self._lock:
-            _keep(self._masks, tree, mask)
+            keep_latest(self._masks, tree, mask)
         return mask
 
 
@@ -142,7 +142,8 @@ def search_chosen(chosen: Chosen, queries: np.ndarray, k: int) -> tuple[np.ndarr
     return within_cosines(np.take_along_axis(similarity, best, axis=1)), np.take_along_axis(ids, best, axis=1)
 
 
-def _keep(kept: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+def keep_latest(kept: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+    """Add one to what filters made, and let go of the oldest where they are more than are kept."""
     kept[key] = value
     while len(kept) > _MASKS_KEPT:
         kept.popitem(last=False)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from udml.collection.filtering.chosen import keep_latest
 from udml.collection.filtering.expression import Expression, FilterError
 from udml.collection.filtering.masks import mask_of, tree_of
 from udml.collection.shared.connection import Connection
@@ -18,7 +19,6 @@ from udml.errors import StoreLostError, UdmlError
 from udml.formats.exif import NOTHING, Facts, facts_of
 from udml.search.columns import Columns, Kind, Value, columns_of
 
-_MASKS_KEPT = 16  # a byte an image each
 NO_COLUMNS = FilterError(
     "this version was brought to Milvus before there were filters", "`udml index push` brings what they ask"
 )
@@ -132,10 +132,8 @@ class SharedFilters:
     def _mask_of_index(self, tree: Expression, indexed: Indexed) -> np.ndarray:
         """Which indexed images meet it, removed or not: the same for ever."""
         if tree not in self._masks:
-            self._masks[tree] = mask_of(tree, indexed.columns, len(indexed.ids))
+            keep_latest(self._masks, tree, mask_of(tree, indexed.columns, len(indexed.ids)))
         self._masks.move_to_end(tree)
-        while len(self._masks) > _MASKS_KEPT:
-            self._masks.popitem(last=False)
         return self._masks[tree]
 
     def _look(self, indexed: Indexed) -> _Changed:

@@ -71,14 +71,14 @@ TRAININGS: dict[str, tuple[float, Change]] = {
 """What is done, and the share of the steps that it is done for: harm shows early."""
 
 
-def split_classes(prepared: Path, crop_share: float) -> Photos:
-    """The training classes of a set with labels, every other one to be scored."""
+def split_classes(prepared: Path, crop_share: float, most_scored: int = MOST_SCORED) -> Photos:
+    """The training classes of a set with labels, every other one to be scored by so many images at most."""
     catalog = read_catalog(prepared)
     given = catalog["split"] == "train"
     classes = sorted(catalog["label"][given].unique())
     lots = np.random.default_rng(0).random(len(catalog))
     rank = catalog.assign(lot=lots).groupby("label")["lot"].rank()
-    scored = given & catalog["label"].isin(classes[1::2]) & (rank <= MOST_SCORED)
+    scored = given & catalog["label"].isin(classes[1::2]) & (rank <= most_scored)
     trained = given & ~catalog["label"].isin(classes[1::2])
     trained &= catalog.assign(lot=lots)["lot"].where(trained).rank() <= MOST_TRAINED
     split = np.where(scored, "test", np.where(trained, "train", "excluded"))

@@ -14,7 +14,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
     # with a budget that suffices: the processes agree on what follows each round
-    rounds = tiny_fit(out / "scratch", tiny_params(budget_minutes=1e6))
+    rounds = tiny_fit(out / "scratch", tiny_params(budget_minutes=1e6, labels=sys.argv[2]))
     if torch.distributed.is_initialized():
         rank = torch.distributed.get_rank()
         torch.distributed.destroy_process_group()

@@ -14,11 +14,11 @@ from udml.learning.loop.checkpoint import SHIPPED_FILE
 WORKER = ROOT / "tests" / "learning" / "ddp_worker.py"
 
 
-def run(out: Path, *launcher: str) -> list[dict[str, float]]:
+def run(out: Path, labels: str, *launcher: str) -> list[dict[str, float]]:
     out.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launcher, str(WORKER), str(out)],
+        [sys.executable, *launcher, str(WORKER), str(out), labels],
         env=environment, capture_output=True, text=True, check=False, cwd=out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -26,11 +26,12 @@ def run(out: Path, *launcher: str) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("labels", ["kmeans", "graph"])
+def test_two_processes_train_as_one_does(labels: str, tmp_path: Path) -> None:
     """Two gloo processes share each batch: losses, clusters and weights follow those of one process."""
-    alone = run(tmp_path / "alone")
+    alone = run(tmp_path / "alone", labels)
     together = run(
-        tmp_path / "together", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"
+        tmp_path / "together", labels, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"
     )
     assert len(alone) == len(together) == 4
     for one, two in zip(alone, together, strict=True):

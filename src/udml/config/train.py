@@ -14,6 +14,7 @@ LOSS_SETTINGS = {
     "proxy_anchor": ("margin", "scale"),
 }
 DEVICES = ("auto", "cpu", "cuda", "mps")
+LABELS = ("kmeans", "graph")
 TUNINGS = ("full", "blocks", "lora", "head")
 
 
@@ -64,6 +65,7 @@ class Train:
     weights_licence: str | None = None
     use_judgements: bool = False
     budget_minutes: float | None = None
+    labels: str = "kmeans"  # where params.yaml is from before there was a choice
 
     def __post_init__(self) -> None:
         positive(self, "embedding_dim", "input_px", "recluster_every_steps", "kmeans_iterations")
@@ -88,6 +90,7 @@ class Train:
         _check_losses(self.losses)
         one_of(self, "device", DEVICES)
         one_of(self, "tuning", TUNINGS)
+        one_of(self, "labels", LABELS)
         if self.weights_licence and not self.weights:
             raise invalid(self, "weights_licence", "is of train.weights, which names no file")
         if not 0 < self.crop_area_min <= self.crop_area_max:

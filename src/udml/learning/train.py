@@ -43,7 +43,8 @@ Said = tuple[str, str, bool]
 _LIVE_KEYS = (
     "metric_loss", "rotation_loss", "rotation_accuracy", "score", "score_mrr",
     "score_neighbours", "effective_rank",
-    "embedding_std", "mean_cosine", "churn", "empty", "singletons", "label_nmi", "images_per_second",
+    "embedding_std", "mean_cosine", "churn", "clusters", "share_left_out", "largest_share", "empty",
+    "singletons", "label_nmi", "images_per_second",
     "planned_end", "ended_by", "more_would_pay", "seconds",
 )  # fmt: skip
 

@@ -67,6 +67,8 @@ _COLUMNS = (
     "clusters",
     "empty",
     "singletons",
+    "share_left_out",
+    "largest_share",
     "churn",
     "score",
     "score_neighbours",

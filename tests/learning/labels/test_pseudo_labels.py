@@ -50,7 +50,7 @@ def test_a_warm_start_keeps_cluster_numbers() -> None:
 def test_more_clusters_than_kinds_of_vectors_is_survived_and_counted() -> None:
     vectors = np.repeat(np.eye(3, 8, dtype=np.float32), 10, axis=0)
     found = cluster(vectors, 10, 5, 256, seed=0)
-    health = cluster_health(found, vectors, seed=0)
+    health = cluster_health(found, vectors, min_points=2, seed=0)
     assert health["images"] == len(vectors)
     assert found_on_a_part(health | {"clusters_found_on_images": len(vectors)}) == ""
     assert f"on 7 of {len(vectors)} images" in found_on_a_part(health | {"clusters_found_on_images": 7})
@@ -64,7 +64,7 @@ def test_health_counts_by_hand() -> None:
     found = cluster(vectors, 3, 10, 256, seed=0)
     one_moved = found.assignment.copy()
     one_moved[:] = [0] * 7 + [1] * 4 + [2]
-    health = cluster_health(type(found)(one_moved, found.similarity, found.centroids), vectors, seed=0)
+    health = cluster_health(type(found)(one_moved, found.similarity, found.centroids), vectors, 4, seed=0)
     assert (health["empty"], health["singletons"], health["largest"]) == (0, 1, 7)
 
 

@@ -93,11 +93,13 @@ def unit_means(vectors: np.ndarray, assignment: np.ndarray, clusters: int) -> np
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
 
-def cluster_health(clustering: Clustering, embeddings: np.ndarray, seed: int) -> dict[str, object]:
+def cluster_health(
+    clustering: Clustering, embeddings: np.ndarray, min_points: int, seed: int
+) -> dict[str, object]:
     """What a person needs to know of one round, from [n, d] embeddings and their clusters.
 
-    `effective_rank` is taken on a fixed sample of at most 2,000 images, so that its cost does not
-    grow with n and rounds compare.
+    Images in clusters of fewer than `min_points` are left out of the batches. `effective_rank` is taken on a
+    fixed sample of at most 2,000 images, so that its cost does not grow with n and rounds compare.
     """
     sizes = np.bincount(clustering.assignment, minlength=len(clustering.centroids))
     edges = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**9]
@@ -107,6 +109,8 @@ def cluster_health(clustering: Clustering, embeddings: np.ndarray, seed: int) ->
         "clusters": len(sizes),
         "cluster_sizes_histogram": {"edges": edges, "counts": np.histogram(sizes, edges)[0].tolist()},
         "largest": int(sizes.max()),
+        "largest_share": float(sizes.max() / len(embeddings)),
+        "share_left_out": float(sizes[sizes < min_points].sum() / len(embeddings)),
         "empty": int((sizes == 0).sum()),
         "singletons": int((sizes == 1).sum()),
         "mean_similarity_to_centroid": float(clustering.similarity.mean()),

@@ -22,15 +22,11 @@ from udml.config import Train
 from udml.errors import UdmlError
 from udml.evaluation.labelfree import augmentation_retrieval, effective_rank, neighbours_found_again
 from udml.learning import selection
-from udml.learning.labels.judged import with_judgements
-from udml.learning.labels.number import find_clusters
 from udml.learning.labels.pseudo_labels import (
     RANK_SAMPLE,
     Clustering,
     churn,
-    cluster,
     cluster_health,
-    given_clusters,
     nmi,
     unit_means,
 )
@@ -42,6 +38,7 @@ from udml.learning.loop.checkpoint import (
     save_checkpoint,
     write_tensors,
 )
+from udml.learning.loop.clustering import agreed, find_number, pseudo_labels
 from udml.learning.loop.embedding import embed, embed_features, is_finished, shipping_head, unit_rows
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.schedule import UNFIT, Clock, decide, leg_of
@@ -142,14 +139,14 @@ def judge_and_cluster(run: Run) -> None:
     shipping = embed_features(run, features, head)
     # with a random head the trunk's own features are the better start, as in the paper
     vectors = unit_rows(features) if first and params.head_start == "random" else shipping
-    found = _find_clusters(run, vectors) if first else {}
-    clustering = _pseudo_labels(run, vectors, first)
+    found = find_number(run, vectors) if first else {}
+    clustering = pseudo_labels(run, vectors, first)
     # proxies live where the loss does, before the head is finished
     proxies = unit_means(embeddings, clustering.assignment, run.clusters)
     set_proxies(run.loss, torch.from_numpy(proxies))
     record |= {
         **found,
-        **cluster_health(clustering, embeddings, params.seed),
+        **cluster_health(clustering, embeddings, params.min_points_per_cluster, params.seed),
         "churn": None if first else churn(run.state.assignment, clustering.assignment),
         "label_nmi": _label_nmi(run.data.monitor_labels, clustering.assignment),
         **_scores(run, head, shipping),
@@ -175,47 +172,7 @@ def _decide(run: Run) -> None:
         spent = time.perf_counter() - run.began
         rounds[-1]["seconds"] = spent
         clock = Clock(spent, a_step, max(0.0, spent - before - steps * a_step))
-    rounds[-1] |= _agreed(run, decide(params, len(run.data.images), run.clusters, rounds, clock))
-
-
-def _agreed(run: Run, decision: dict[str, Any]) -> dict[str, Any]:
-    """What the first process decided, in all of them."""
-    decisions = [decision]
-    if run.device.accelerator.num_processes > 1:
-        from accelerate.utils import broadcast_object_list
-
-        broadcast_object_list(decisions)
-    return decisions[0]
-
-
-def _pseudo_labels(run: Run, vectors: np.ndarray, first: bool) -> Clustering:
-    """The round's pseudo-classes, respecting what people said; or the classes that a benchmark teaches."""
-    params = run.params
-    if run.data.taught is not None:
-        return given_clusters(vectors, run.data.taught, run.clusters)
-    # where each cluster is now; the last centroids are where it was before the network moved
-    start = None if first else unit_means(vectors, run.state.assignment, run.clusters)
-    clustering = cluster(
-        vectors, run.clusters, params.kmeans_iterations, params.max_points_per_cluster, params.seed, start
-    )
-    return with_judgements(clustering, vectors, run.data.links)
-
-
-def _find_clusters(run: Run, vectors: np.ndarray) -> dict[str, Any]:
-    """Set how many clusters there are, if that is to be found; what the log says of it.
-
-    A loss with a proxy for each needs their number before the first round: it keeps the usual one.
-    """
-    if run.params.clusters != "auto" or hasattr(run.loss.loss, "proxies"):
-        return {}
-    found = find_clusters(vectors, run.params.clusters_per_batch, run.params.seed)
-    run.clusters = found.clusters
-    strengths = {str(size): strength for size, strength in found.strengths.items()}
-    return {
-        "strengths_by_cluster_size": strengths,
-        "found_cluster_size": found.mean_size,
-        "clusters_found_on_images": found.images,
-    }
+    rounds[-1] |= agreed(run, decide(params, len(run.data.images), run.clusters, rounds, clock))
 
 
 def _keep_whitened(run: Run, weight: np.ndarray, bias: np.ndarray) -> None:

@@ -76,8 +76,8 @@ def test_an_error_ends_the_work_and_keeps_what_is_done(tmp_path, monkeypatch, co
 
 def test_a_worker_of_a_node_gives_errors_back_and_makes_nothing_twice(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
-    worker = Worker(pickle.loads(pickle.dumps(sendable(squares()))), str(tmp_path), Place(1))
-    assert worker.open() is None
+    worker = Worker(str(tmp_path), Place(1))
+    assert worker.open(pickle.loads(pickle.dumps(sendable(squares())))) is None
     assert Path.cwd() == tmp_path
     there = Number(tmp_path / "there", 2)
     there.file.write_text("made by another")
@@ -86,7 +86,7 @@ def test_a_worker_of_a_node_gives_errors_back_and_makes_nothing_twice(tmp_path, 
     failed = worker.do(Number(tmp_path / "no", -1))
     assert isinstance(failed, UdmlError)
     assert failed.what.startswith("-1 is below 0 (on node ")
-    assert isinstance(Worker(squares(), str(tmp_path / "absent"), Place(1)).open(), FileNotFoundError)
+    assert isinstance(Worker(str(tmp_path / "absent"), Place(1)).open(squares()), FileNotFoundError)
 
 
 def test_a_part_of_the_store_is_small_when_sent_and_shows_the_same_pixels(tmp_path) -> None:

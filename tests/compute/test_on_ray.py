@@ -18,7 +18,7 @@ from tests.data.test_prepare import PARAMS, contents, photo, write_data
 from tests.fixtures.fakes import write_prepared
 from tests.fixtures.models import pictures, tiny_card, write_model
 from udml import paths
-from udml.compute import joining
+from udml.compute import looking
 from udml.compute.on_ray import run_on_ray
 from udml.config import Compute, Index, load_params
 from udml.data.catalog import SUMMARY_FILE
@@ -51,7 +51,7 @@ def cluster() -> Any:
 @pytest.fixture
 def run(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(joining, "_LOOK_SECONDS", 1800)  # a busy machine takes its time
+    monkeypatch.setattr(looking, "_LOOK_SECONDS", 1800)  # a busy machine takes its time
     return lambda work, items: run_on_ray(cluster.address, work, items)
 
 

@@ -105,7 +105,7 @@ def _prepare(options: argparse.Namespace) -> None:
     params = load_params()
     from udml.compute.engine import engine_of
 
-    run = engine_of(params.compute)
+    run = engine_of(params.compute, "udml.data.decode_pool", each_core=True)
     from udml.data.prepare import counts_line, prepare
 
     print(counts_line(prepare(paths.DATA, paths.PREPARED, params.prepare, run)))
@@ -140,7 +140,7 @@ def _index(options: argparse.Namespace) -> None:
     params = load_params()
     from udml.compute.engine import engine_of
 
-    run = engine_of(params.compute)
+    run = engine_of(params.compute, "udml.search.chunks")
     from udml.search.index import index
 
     index(paths.EXPORTED, paths.PREPARED, paths.INDEXED, params.index, run)

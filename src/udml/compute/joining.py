@@ -1,23 +1,18 @@
-"""Joining a Ray cluster, and looking whether all of its nodes can take part before any work is done."""
+"""Joining a Ray cluster."""
 
+import atexit
 import logging
 import os
 import re
-import secrets
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from udml import paths
-from udml.compute.node import look_around, versions
+from udml.compute.node import versions
 from udml.errors import UdmlError, install_hint
-from udml.files import SCRATCH, remove
 
 _CONNECT_SECONDS = 10
-_LOOK_SECONDS = 300  # a node that is busy starts a process late
 _START = "`ray start --head` starts one; or set compute.engine to local in params.yaml"
 
 
@@ -62,6 +57,7 @@ def join(address: str) -> Any:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         ray.shutdown()
         raise _in_words(address, error) from error
+    atexit.register(ray.shutdown)  # before Ray's own, which first waits for what workers print
     return ray
 
 
@@ -124,60 +120,8 @@ def nodes_of(ray: Any) -> list[Node]:
     return sorted((node for node in found if node.cores), key=lambda node: node.id)
 
 
-def look_at(ray: Any, nodes: Sequence[Node]) -> dict[Node, str]:
-    """What hinders each node from taking part, empty for those that can; nodes that are gone are left out.
-
-    Each must read a file written here, and write one back.
-    """
-    SCRATCH.mkdir(exist_ok=True)
-    token = secrets.token_hex(16)
-    question = SCRATCH / f"shared-{token}"
-    question.write_text(token)
-    inputs = [str(path) for path in (paths.DATA, paths.ARTIFACTS) if path.exists()]
-    look = ray.remote(look_around)
-    answers = [SCRATCH / f"shared-{token}-{number}" for number in range(len(nodes))]
-    try:
-        asked = [
-            look.options(num_cpus=0, max_retries=0, scheduling_strategy=on_node(node)).remote(
-                str(Path.cwd()), inputs, question.name, answer.name
-            )
-            for node, answer in zip(nodes, answers, strict=True)
-        ]
-        said = [_hinders(ray, ref, answer, token) for ref, answer in zip(asked, answers, strict=True)]
-    finally:
-        for file in (question, *answers):
-            remove(file)
-    return {node: why for node, why in zip(nodes, said, strict=True) if why is not None}
-
-
 def on_node(node: Node) -> Any:
     """The scheduling strategy that runs something on this node and on no other."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node.id, soft=False)
-
-
-def _hinders(ray: Any, ref: Any, answer: Path, token: str) -> str | None:
-    try:
-        why, found = ray.get(ref, timeout=_LOOK_SECONDS)
-    except ray.exceptions.GetTimeoutError:
-        return f"did not answer for {_LOOK_SECONDS} s"
-    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
-        return None
-    except ray.exceptions.RayError as error:
-        return f"cannot run udml ({str(error).strip().splitlines()[-1]})"
-    return _unlike_here(found) or why or _unanswered(answer, token)
-
-
-def _unlike_here(found: dict[str, str]) -> str:
-    own = versions()
-    other = [f"{name} {found.get(name)} and not {own[name]}" for name in own if found.get(name) != own[name]]
-    return f"has {', '.join(other)}" if other else ""
-
-
-def _unanswered(answer: Path, token: str) -> str:
-    try:
-        there = answer.read_text() == token
-    except OSError:
-        there = False
-    return "" if there else f"does not share {Path.cwd()}"

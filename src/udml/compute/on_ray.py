@@ -1,12 +1,13 @@
 """The work on a Ray cluster whose nodes share the workspace's folder.
 
 Workers are actors that stay on their node: one a core, or, for work that uses all cores by itself, one a
-node (one a GPU where it has some). Each has one item at a time and gets the next when it is done, so the
-faster ones do more, and what is under way is as much as there are workers. Only the names of the files to
-make go out, and nothing comes back. An item whose worker is lost goes to another one; nodes that
-join later get workers, too.
+node (one a GPU where it has some); those of one kind of work do the next kind, too. Each has one item at a
+time and gets the next when it is done, so the faster ones do more, and what is under way is as much as there
+are workers. Only the names of the files to make go out, and nothing comes back. An item whose worker is lost
+goes to another one; nodes that join later get workers, too.
 """
 
+import atexit
 import sys
 import time
 from collections import Counter, deque
@@ -16,13 +17,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from udml.compute.joining import Node, join, look_at, nodes_of, on_node, require_ray
+from udml.compute.joining import Node, join, nodes_of, on_node
+from udml.compute.looking import Look
 from udml.compute.node import Worker, sendable
+from udml.compute.spares import Seat, Spares
 from udml.compute.work import Items, Place, Work, left_to_do
 from udml.errors import UdmlError
 from udml.progress import progress
-
-__all__ = ["require_ray", "run_on_ray"]
 
 _LOOK_EVERY_SECONDS = 10
 _WAIT_SECONDS = 1.0
@@ -30,7 +31,24 @@ _PATIENCE_SECONDS = 60
 _MOST_LOST = 3  # workers, by one item or while they start on one node
 _SEEN_SECONDS = 120  # until a network file system shows here what was written elsewhere
 
-_fit: dict[str, set[str]] = {}  # nodes that this process found to share a workspace, by its path
+# Of this process, by a workspace's path: nodes that were found to share it, and those that are looked at.
+_fit: dict[str, set[str]] = {}
+_begun: dict[str, Look] = {}
+_spares = Spares()
+
+
+def get_ready_on_ray(address: str, module: str = "", each_core: bool = False) -> None:
+    """Join the cluster, and have its nodes get ready for work in this folder; see `udml.compute.looking`.
+
+    Raises:
+        UdmlError: if there is no such cluster. What is wrong with a node, `run_on_ray` says.
+    """
+    ray, here = join(address), str(Path.cwd())
+    known = _fit.setdefault(here, set())
+    new = [node for node in nodes_of(ray) if node.id not in known]
+    if new and here not in _begun:
+        _begun[here] = look = Look(ray, new, module, each_core)
+        atexit.register(look.end)
 
 
 def run_on_ray(address: str, work: Work[Any, Any], items: Items[Any]) -> None:
@@ -44,6 +62,7 @@ def run_on_ray(address: str, work: Work[Any, Any], items: Items[Any]) -> None:
     pending, done, total = left_to_do(work, items)
     if not pending:
         return
+    get_ready_on_ray(address)
     ray = join(address)
     fit = _fit_nodes(ray)
     nothing: tuple[Any, ...] = ()  # the bar is moved by hand
@@ -52,32 +71,32 @@ def run_on_ray(address: str, work: Work[Any, Any], items: Items[Any]) -> None:
         fleet = _Fleet(ray, work, items, fit)
         try:
             fleet.run(pending, bar)
-        finally:
+        except BaseException:
             fleet.dismiss()
+            raise
+        fleet.rest()
 
 
 def _fit_nodes(ray: Any) -> set[str]:
     """Nodes that can take part; each is looked at once, however many kinds of work a stage has."""
-    known = _fit.setdefault(str(Path.cwd()), set())
-    nodes = nodes_of(ray)
-    new = [node for node in nodes if node.id not in known]
-    for node, why in look_at(ray, new).items() if new else ():
+    here = str(Path.cwd())
+    known, begun = _fit.setdefault(here, set()), _begun.pop(here, None)
+    for node, why in begun.answers().items() if begun else ():
         if why:
             raise UdmlError(
                 f"node {node.name} of the Ray cluster {why}", "mend it, or take it off the cluster"
             )
         known.add(node.id)
-    return known & {node.id for node in nodes}
+    return known & {node.id for node in nodes_of(ray)}
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A worker: its number, its actor, its node, and which of the node's workers it is."""
+    """A worker: its number, its actor, and where it is."""
 
     number: int
     actor: Any
-    node: Node
-    place: int
+    seat: Seat
 
 
 class _Fleet:
@@ -86,6 +105,7 @@ class _Fleet:
     def __init__(self, ray: Any, work: Work[Any, Any], items: Items[Any], fit: set[str]) -> None:
         self._ray, self._work, self._items = ray, work, items
         self._sent = ray.put(sendable(work))
+        self._spare = _spares.take([seat for node in nodes_of(ray) for seat in _seats(node, work)])
         self._fit = fit  # nodes that were looked at and can take part
         self._unfit: set[str] = set()
         self._members: dict[int, _Member] = {}
@@ -116,10 +136,18 @@ class _Fleet:
                 else:
                     self._finished(ref, queue, bar)
 
+    def rest(self) -> None:
+        """Keep the workers for what comes next, for a while."""
+        idle = {member.seat: self._members.pop(member.number).actor for member in self._idle}
+        self.dismiss()
+        _spares.keep(self._ray, idle)
+
     def dismiss(self) -> None:
         """End all workers."""
         for member in list(self._members.values()):
             self._drop(member)
+        for actor in self._spare.values():
+            self._ray.kill(actor)
 
     def _hire(self, wanted: int) -> None:
         """Workers for every node that lacks some, at most as many as there are items."""
@@ -128,36 +156,38 @@ class _Fleet:
         self._looked = time.monotonic()
         nodes = nodes_of(self._ray)
         self._look_at([node for node in nodes if node.id not in self._fit | self._unfit])
-        taken = {(member.node.id, member.place) for member in self._members.values()}
+        taken = {(member.seat.node.id, member.seat.number) for member in self._members.values()}
         room = wanted - len(self._idle) - len(self._starting)
-        places = [place for node in nodes if node.id in self._fit for place in _places(node, self._work)]
+        seats = [seat for node in nodes if node.id in self._fit for seat in _seats(node, self._work)]
         # the first of every node before the second of any
-        for node, number, place in sorted(places, key=lambda found: found[1]):
-            if room > 0 and (node.id, number) not in taken:
-                self._start(node, number, place)
+        for seat in sorted(seats, key=lambda seat: seat.number):
+            if room > 0 and (seat.node.id, seat.number) not in taken:
+                self._start(seat)
                 room -= 1
 
     def _look_at(self, joined: list[Node]) -> None:
         """Nodes that joined meanwhile: those that can't take part are named, and left alone."""
-        for node, why in look_at(self._ray, joined).items() if joined else ():
+        for node, why in Look(self._ray, joined).answers().items() if joined else ():
             (self._unfit if why else self._fit).add(node.id)
             if why:
                 print(
                     f"node {node.name} of the Ray cluster {why}: it gets no work", file=sys.stderr, flush=True
                 )
 
-    def _start(self, node: Node, number: int, place: Place) -> None:
-        options = {
-            "num_cpus": place.cores,
-            "num_gpus": int(place.gpu),
-            "max_restarts": 0,
-            "scheduling_strategy": on_node(node),
-        }
-        actor = self._ray.remote(Worker).options(**options).remote(self._sent, str(Path.cwd()), place)
-        member = _Member(self._hired, actor, node, number)
+    def _start(self, seat: Seat) -> None:
+        member = _Member(self._hired, self._spare.pop(seat, None) or self._hire_at(seat), seat)
         self._hired += 1
         self._members[member.number] = member
-        self._starting[actor.open.remote()] = member
+        self._starting[member.actor.open.remote(self._sent)] = member
+
+    def _hire_at(self, seat: Seat) -> Any:
+        options = {
+            "num_cpus": seat.place.cores,
+            "num_gpus": int(seat.place.gpu),
+            "max_restarts": 0,
+            "scheduling_strategy": on_node(seat.node),
+        }
+        return self._ray.remote(Worker).options(**options).remote(str(Path.cwd()), seat.place)
 
     def _started(self, ref: Any) -> None:
         member = self._starting.pop(ref)
@@ -165,11 +195,12 @@ class _Fleet:
             failed = self._ray.get(ref)
         except self._gone() as error:
             self._drop(member)
-            self._lost[member.node.id] += 1
-            alive = any(node.id == member.node.id for node in nodes_of(self._ray))
-            if alive and self._lost[member.node.id] >= _MOST_LOST:
+            node = member.seat.node
+            self._lost[node.id] += 1
+            alive = any(other.id == node.id for other in nodes_of(self._ray))
+            if alive and self._lost[node.id] >= _MOST_LOST:
                 raise UdmlError(
-                    f"workers of {self._work.description} die while they start on node {member.node.name}",
+                    f"workers of {self._work.description} die while they start on node {node.name}",
                     f"see Ray's logs there; {self._work.relief}",
                 ) from error
             return
@@ -209,7 +240,7 @@ class _Fleet:
         while not self._work.is_done(item):
             if time.monotonic() > deadline:
                 raise UdmlError(
-                    f"node {member.node.name} wrote files of {self._work.description} that are not here",
+                    f"node {member.seat.node.name} wrote files of {self._work.description} that are not here",
                     f"all nodes must share {Path.cwd()}",
                 )
             time.sleep(0.2)
@@ -237,9 +268,9 @@ class _Fleet:
             print("waiting for free cores of the Ray cluster", file=sys.stderr, flush=True)
 
 
-def _places(node: Node, work: Work[Any, Any]) -> list[tuple[Node, int, Place]]:
+def _seats(node: Node, work: Work[Any, Any]) -> list[Seat]:
     """Workers that a node has room for, numbered, and what each may use."""
     if not work.whole_node:
-        return [(node, number, Place(1)) for number in range(node.cores)]
+        return [Seat(node, number, Place(1)) for number in range(node.cores)]
     each = max(1, node.cores // max(1, node.gpus))
-    return [(node, number, Place(each, node.gpus > 0)) for number in range(max(1, node.gpus))]
+    return [Seat(node, number, Place(each, node.gpus > 0)) for number in range(max(1, node.gpus))]

@@ -72,7 +72,7 @@ def compare_with(other_model: Path, params: Params, whitened: Path | None = None
     hashes = [sha256_file(path) for path in (paths.MODEL, *others)]
     key = fingerprint(*hashes, sha256_file(paths.PREPARED / CATALOG_FILE), CHUNK_ROWS)
     scratch = scratch_directory("evaluate", key)
-    run = engine_of(params.compute)
+    run = engine_of(params.compute, "udml.search.chunks")
     own = Chunks(store, test.rows[:0], _made(scratch / "shipped"), views)
     embed_chunks(shipped, own, "views", run)
     shown_to_it = own.view_vectors(shipped.card.embedding_dim)

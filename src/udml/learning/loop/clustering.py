@@ -68,7 +68,9 @@ def _by_kmeans(run: Run, vectors: np.ndarray, first: bool) -> Clustering:
 
 def _by_graph(run: Run, vectors: np.ndarray) -> Clustering:
     """One process makes them for all: on machines of two kinds, rounding may decide otherwise."""
-    found = None
+    found: np.ndarray | None = None
     if run.device.accelerator.is_main_process:
         found = graph_labels(vectors, run.clusters, run.params.seed)
-    return given_clusters(vectors, agreed(run, found), run.clusters)
+    found = agreed(run, found)
+    assert found is not None
+    return given_clusters(vectors, found, run.clusters)

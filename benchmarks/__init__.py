@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_LIGHT = ("benchmarks.settings", "udml.config")
+_LIGHT = ("benchmarks.settings", "udml.config", "udml.config.train")
 
 
 def _help_at_once() -> None:

@@ -31,6 +31,7 @@ from udml.collection.overlay import Overlay
 from udml.collection.refined import search_refined
 from udml.config import load_params
 from udml.evaluation.intervals import paired_bootstrap
+from udml.learning.mixing import mix, mix_all, without_copies
 from udml.model_card import ModelCard
 from udml.search.build import build, kind_for, write_index
 from udml.search.gallery import GalleryIndex, IndexInfo, open_index, search
@@ -38,14 +39,11 @@ from udml.search.items import IndexedItem
 from udml.search.neighbourhood import (
     DEPTH,
     NEIGHBOURS,
-    mix,
-    mix_all,
     nearest_distinct,
     neighbour_graph,
     neighbours_of,
     refined_order,
     refined_score,
-    without_copies,
 )
 
 SIZES = (2, 3, 6, 10, 30, 70)

@@ -15,15 +15,12 @@ from pathlib import Path
 
 from benchmarks.contenders import machine
 from benchmarks.training.ceiling import figures
-from benchmarks.training.train import Photos, our_start
+from benchmarks.training.train import Photos, our_start, rounds
 from benchmarks.verdict.trainings import split_classes
 from udml.config import Train, load_params
 from udml.config.train import LABELS
 from udml.evaluation.agreement import adjusted_mutual_information
-from udml.learning.loop import fit
 from udml.learning.loop.run import Run
-from udml.learning.loop.schedule import leg_of
-from udml.learning.loop.steps import take_steps
 from udml.machine import keep_freed_memory
 
 
@@ -55,11 +52,7 @@ def _show(place: str, way: str, photos: Photos, params: Train) -> None:
     """Train one way; a row of every checkpoint."""
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, dataclasses.replace(params, labels=way), Path(scratch))
-        fit.judge_and_cluster(run)
-        print(_row(place, way, photos, run), flush=True)
-        while (leg := leg_of(run.state.rounds)) is not None:
-            take_steps(run, leg.until)
-            fit.judge_and_cluster(run)
+        for _ in rounds(run):
             print(_row(place, way, photos, run), flush=True)
 
 

@@ -12,14 +12,12 @@ the share of each vector's ten nearest that the graph begins with, on 300 of the
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.contenders import exponent, machine
+from benchmarks.contenders import alternate, exponent, machine
 from benchmarks.evaluate import make
 from udml.learning.labels.graph import NEIGHBOURS, graph_labels
 from udml.learning.labels.neighbours import nearest_neighbours
@@ -45,29 +43,14 @@ def main() -> None:
     print("| vectors | labels | clusters | found, % | seconds | peak memory, MiB |")
     print("|---|---|---|---|---|---|", flush=True)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for images in options.images:
-        for way, spent in seconds.items():
-            found = _alone(way, images)
-            spent.append(found["seconds"])
-            print(_row(images, way, found), flush=True)
+        found = alternate("benchmarks.training.labels_cost", list(WAYS), ["--images", str(images)], rounds=1)
+        for way, (figures,) in found.items():
+            seconds[way].append(figures["seconds"])
+            print(_row(images, way, figures), flush=True)
     for way, spent in seconds.items():
         print(f"\n{way}: seconds grow with an exponent of {exponent(options.images, spent):.2f}")
-
-
-def _alone(way: str, images: int) -> dict[str, float]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.training.labels_cost",
-        "--only",
-        way,
-        "--images",
-        str(images),
-    ]
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | threads)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _measured(way: str, images: int) -> dict[str, float]:

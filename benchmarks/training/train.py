@@ -20,7 +20,7 @@ import dataclasses
 import functools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,6 +206,16 @@ def our_checkpoints(name: str, photos: Photos, params: Train, scratch: Path) -> 
         began = time.perf_counter()
         take_steps(run, leg.until)
         spent += time.perf_counter() - began
+
+
+def rounds(run: Run) -> Iterator[None]:
+    """Go through a training; comes back after each round has been judged and clustered."""
+    fit.judge_and_cluster(run)
+    yield
+    while (leg := leg_of(run.state.rounds)) is not None:
+        take_steps(run, leg.until)
+        fit.judge_and_cluster(run)
+        yield
 
 
 def as_shipped(run: Run) -> Network:

@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.neighbourhood import flat_index, scores
 from benchmarks.verdict.trainings import last_of, split_classes
 from udml.config import load_params
+from udml.learning.mixing import without_copies
 from udml.search.neighbourhood import (
     DEPTH,
     MAX_MIXED,
@@ -26,7 +27,6 @@ from udml.search.neighbourhood import (
     neighbour_graph,
     refined_order,
     whom_to_mix,
-    without_copies,
 )
 
 SIZES = (2, 3, 6, 10, 20)

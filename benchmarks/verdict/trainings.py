@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.training.train import Photos, our_start
+from benchmarks.training.train import Photos, our_start, rounds
 from udml.config import Train
 from udml.data.catalog import open_store, read_catalog
 from udml.evaluation.labelfree import effective_rank
-from udml.learning.loop import embedding, fit
+from udml.learning.loop import embedding
 from udml.learning.loop.run import Run, TrainingSet
-from udml.learning.loop.schedule import leg_of, planned_steps
-from udml.learning.loop.steps import take_steps
+from udml.learning.loop.schedule import planned_steps
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view
 
@@ -105,12 +104,11 @@ def _train(training: str, photos: Photos, params: Train) -> Iterator[Checkpoint]
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
         _teach(run, training)
-        fit.judge_and_cluster(run)
+        going_on = rounds(run)
+        next(going_on)
         if first:
             yield from _untrained(run, photos, views)
-        while (leg := leg_of(run.state.rounds)) is not None:
-            take_steps(run, leg.until)
-            fit.judge_and_cluster(run)
+        for _ in going_on:
             if "score_mrr" not in run.state.rounds[-1]:  # not a number any more: nothing to judge
                 return
             yield _checkpoint(training, run, photos, views)

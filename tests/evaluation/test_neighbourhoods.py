@@ -4,7 +4,8 @@ import pytest
 from tests.fixtures.vectors import unit
 from udml.evaluation.metrics import Embedded, score_queries
 from udml.evaluation.neighbourhoods import know_neighbourhoods, refine_with
-from udml.search.neighbourhood import COPY, DEPTH, NEIGHBOURS, distinct, refined_order
+from udml.learning.mixing import COPY, distinct
+from udml.search.neighbourhood import DEPTH, NEIGHBOURS, refined_order
 
 
 def things(of_each, count=30, dim=24, noise=0.25, seed=0):

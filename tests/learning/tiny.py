@@ -1,12 +1,19 @@
 """A training run small enough to repeat many times: real trunk, 32 px pictures, six steps."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
 
 from udml.config import Train, load_params
+from udml.learning.loop import steps
+from udml.learning.loop.checkpoint import CHECKPOINT_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
 from udml.learning.model.network import Network, start_network
@@ -57,3 +64,40 @@ def tiny_fit(
     scratch.mkdir(parents=True, exist_ok=True)
     network, mean_std = tiny_network(params)
     return fit(network, data or tiny_data(), params, mean_std, scratch, **kwargs)
+
+
+class KilledError(Exception):
+    pass
+
+
+@contextmanager
+def killed_at(step: int) -> Iterator[None]:
+    """In here a training dies before its `step`-th optimiser step, counted from 0; it must come to that."""
+    taken = 0
+    real = steps._step
+
+    def dying_step(*arguments: Any) -> torch.Tensor:
+        nonlocal taken
+        if taken == step:
+            raise KilledError
+        taken += 1
+        return real(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "_step", dying_step)
+        with pytest.raises(KilledError):
+            yield
+
+
+def weights(scratch: Path, name: str = CHECKPOINT_FILE) -> dict[str, torch.Tensor]:
+    return load_file(scratch / name)
+
+
+def assert_identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert different == []
+
+
+def without_timing(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in rounds]

@@ -4,19 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from udml.learning.mixing import COPY, mix, mix_all, without_copies
 from udml.search.neighbourhood import (
-    COPY,
     MAX_MIXED,
     NEIGHBOURS,
     choose_mixed,
     first_copies,
-    mix,
-    mix_all,
     neighbour_graph,
     reciprocity,
     refined_order,
     refined_score,
-    without_copies,
 )
 
 

@@ -16,18 +16,16 @@ import faiss
 import numpy as np
 
 from udml.evaluation.metrics import Refine
+from udml.learning.mixing import mix, mix_all, without_copies
 from udml.search.neighbourhood import (
     DEPTH,
     NEIGHBOURS,
     ROUNDS,
-    mix,
-    mix_all,
     nearest_distinct,
     neighbour_graph,
     pinned_places,
     refined_score,
     whom_to_mix,
-    without_copies,
 )
 
 

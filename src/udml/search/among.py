@@ -12,14 +12,13 @@ Shapes: n queries, k neighbours, d embedding length, count images in the index.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import faiss
 import numpy as np
 
-if TYPE_CHECKING:
-    from udml.search.gallery import Rows
+from udml.learning.mixing import Rows
 
 CANDIDATES = 4  # per neighbour asked for, where vectors are held in bytes
 _FAISS: Any = faiss  # its types don't tell of parameters
@@ -56,7 +55,7 @@ class Among:
 
 
 def search_among(
-    base: Any, queries: np.ndarray, k: int, exact: "Rows | None", among: Among
+    base: Any, queries: np.ndarray, k: int, exact: Rows | None, among: Among
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `udml.search.gallery.search_base`, in these rows alone; fewer than k where they are fewer.
 
@@ -99,7 +98,7 @@ def _in_graph(graph: Any, queries: np.ndarray, k: int, among: Among) -> tuple[np
 
 
 def _in_lists(
-    inverted: Any, queries: np.ndarray, k: int, exact: "Rows", among: Among
+    inverted: Any, queries: np.ndarray, k: int, exact: Rows, among: Among
 ) -> tuple[np.ndarray, np.ndarray]:
     if len(queries) > _LISTS_AT_ONCE:
         halves = np.array_split(queries, 2)
@@ -135,7 +134,7 @@ def _in_these_lists(
 
 
 def ranked(
-    similarity: np.ndarray, positions: np.ndarray, queries: np.ndarray, k: int, exact: "Rows"
+    similarity: np.ndarray, positions: np.ndarray, queries: np.ndarray, k: int, exact: Rows
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best k of candidates that were found by vectors in bytes, [n, c], by the vectors themselves."""
     for row, query in enumerate(queries):
@@ -144,7 +143,7 @@ def ranked(
     return np.take_along_axis(similarity, best, axis=1), np.take_along_axis(positions, best, axis=1)
 
 
-def one_by_one(vectors: "Rows", queries: np.ndarray, k: int, among: Among) -> tuple[np.ndarray, np.ndarray]:
+def one_by_one(vectors: Rows, queries: np.ndarray, k: int, among: Among) -> tuple[np.ndarray, np.ndarray]:
     """Exactly, by products with the vectors of all these rows, a stretch of them at a time."""
     similarity = np.empty((len(queries), 0), np.float32)
     positions = np.empty((len(queries), 0), np.int64)

@@ -25,18 +25,11 @@ import numpy as np
 from udml import config
 from udml.errors import UdmlError
 from udml.files import atomic_path, sha256_file, write_json
+from udml.learning.mixing import Rows, mix_all
 from udml.machine import usable_cores
 from udml.progress import progress
 from udml.search.columns import column_files
-from udml.search.gallery import (
-    INDEX_FILE,
-    INFO_FILE,
-    MIXED_FILE,
-    VECTORS_FILE,
-    IndexInfo,
-    Rows,
-    search_base,
-)
+from udml.search.gallery import INDEX_FILE, INFO_FILE, MIXED_FILE, VECTORS_FILE, IndexInfo, search_base
 from udml.search.graph import (
     HERE,
     ChunkRows,
@@ -49,7 +42,7 @@ from udml.search.graph import (
 )
 from udml.search.items import ITEMS_FILE, IndexedItem, write_items
 from udml.search.mapping.places import PLACES_FILE, write_places
-from udml.search.neighbourhood import ROUNDS, mix_all
+from udml.search.neighbourhood import ROUNDS
 
 _LINKS = 32
 _EF_CONSTRUCTION = 200

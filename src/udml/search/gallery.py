@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import faiss
 import numpy as np
 
 from udml.errors import UdmlError
 from udml.files import read_json, sha256_file
+from udml.learning.mixing import Rows
 from udml.model_card import ModelCard
 from udml.search.among import CANDIDATES, ranked
 from udml.search.columns import Columns, read_columns
@@ -62,14 +63,6 @@ class IndexInfo:
     mixed_neighbours: int = 0
     mixed_because: str = ""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-class Rows(Protocol):
-    """Vectors by position: an array, memory-mapped perhaps, or something that is asked like one."""
-
-    def __getitem__(self, positions: Any) -> np.ndarray:
-        """float32 [len(positions), d]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -234,7 +227,7 @@ def check_queries(index: GalleryIndex, queries: np.ndarray) -> None:
 
 
 def search_base(
-    base: Any, queries: np.ndarray, k: int, exact: "Rows | None" = None
+    base: Any, queries: np.ndarray, k: int, exact: Rows | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search a FAISS index without ids: similarities and positions, [n, k], best first; k at most its size.
 

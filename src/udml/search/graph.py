@@ -18,16 +18,8 @@ import numpy as np
 from udml.compute.local import run_here
 from udml.compute.work import Count, Place, Run, Work
 from udml.files import atomic_path, remove, sha256_file
-from udml.search.gallery import Rows
-from udml.search.neighbourhood import (
-    MAX_MIXED,
-    STRETCH_ROWS,
-    choose_mixed,
-    lowest_copies,
-    neighbours_of,
-    reciprocity,
-    without_copies,
-)
+from udml.learning.mixing import STRETCH_ROWS, Rows, without_copies
+from udml.search.neighbourhood import MAX_MIXED, choose_mixed, lowest_copies, neighbours_of, reciprocity
 
 
 class ChunkRows:

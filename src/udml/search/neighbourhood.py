@@ -16,22 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from udml.search.gallery import Rows, search_base
+from udml.learning.mixing import COPY, STRETCH_ROWS, Rows, distinct, kept_first, mix, without_copies
+from udml.search.gallery import search_base
 
-COPY = 0.995  # a more similar image is a copy, and tells nothing new
 NEIGHBOURS = 32  # of which the graph is made, and looked at for a query; copies take places among them
 DEPTH = 100  # candidates that are put in order; further ones stay in plain order
-# All four were chosen on classes left out of training; docs/search.md has the tables.
+# These and the share below were chosen on classes left out of training; docs/search.md has the tables.
 MAX_MIXED = 4
 ROUNDS = 6
-_POWER = 2
 _PLAIN_SHARE = 0.5
 _TIE = 1e-6  # a matrix product may tell two equal vectors apart by less
 _CLEAR = 0.004  # a fall of reciprocity that is not chance
 _SHARE_OF_PEAK = 0.6  # nearer ones are surer than those at the edge of their kind
 _LEAST_IMAGES = 20  # fewer say nothing of their neighbourhoods
-STRETCH_ROWS = 4096  # images looked at together; how many bears on the last bits
-_LISTS_AT_ONCE = 512  # of 32 vectors each: 33 MB at a length of 512
 
 
 def neighbour_graph(
@@ -69,58 +66,6 @@ def neighbours_of(
     others, near = kept_first(places != rows[:, None], places.astype(np.int32), found)
     positions[:, : k - 1], similarity[:, : k - 1] = others[:, : k - 1], near[:, : k - 1]
     return positions, similarity
-
-
-def without_copies(
-    positions: np.ndarray, similarity: np.ndarray, vectors: Rows
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lists of neighbours less the copies of the image itself, and of copies of each other all but the first.
-
-    Args:
-        positions: int32 [n, m], -1 for none.
-        similarity: float32 [n, m], to the image whose list it is.
-        vectors: of the neighbours, by position.
-
-    Returns:
-        Both lists anew, what is left moved to the front; -1 and 0 behind the last one.
-    """
-    positions, similarity = positions.copy(), similarity.copy()
-    for start in range(0, len(positions), _LISTS_AT_ONCE):
-        rows = slice(start, start + _LISTS_AT_ONCE)
-        listed = np.asarray(vectors[np.maximum(positions[rows], 0).ravel()], np.float32)
-        kept = (positions[rows] >= 0) & (similarity[rows] <= COPY)
-        kept = distinct(kept, listed.reshape(*kept.shape, -1))
-        positions[rows], similarity[rows] = kept_first(kept, positions[rows], similarity[rows])
-    return positions, similarity
-
-
-def distinct(kept: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Which entries of lists remain if none may be a copy of an earlier one that remains.
-
-    Args:
-        kept: bool [n, m], False for those that are out already.
-        vectors: float32 [n, m, d].
-
-    Returns:
-        bool [n, m].
-    """
-    alike = vectors @ vectors.swapaxes(1, 2) > COPY
-    kept = kept.copy()
-    for place in range(kept.shape[1]):
-        kept[:, place + 1 :] &= ~(kept[:, place, None] & alike[:, place, place + 1 :])
-    return kept
-
-
-def kept_first(
-    kept: np.ndarray, positions: np.ndarray, similarity: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lists with the entries that are kept moved to the front, in order; -1 and 0 behind them."""
-    order = np.argsort(~kept, axis=1, kind="stable")
-    there = np.take_along_axis(kept, order, axis=1)
-    return (
-        np.where(there, np.take_along_axis(positions, order, axis=1), np.int32(-1)),
-        np.where(there, np.take_along_axis(similarity, order, axis=1), np.float32(0)),
-    )
 
 
 def whom_to_mix(
@@ -206,22 +151,6 @@ def choose_mixed(shares: np.ndarray, count: int) -> tuple[int, str]:
     return MAX_MIXED, "reciprocity has no clear peak, so the number of images of a thing is not known"
 
 
-def mix(vectors: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Mixtures of vectors with their neighbours.
-
-    Args:
-        vectors: float32 [n, d].
-        similarity: float32 [n, k]; what is 0 or less counts nothing.
-        neighbours: float32 [n, k, d].
-
-    Returns:
-        float32 [n, d], unit rows.
-    """
-    weights = np.maximum(similarity, 0) ** _POWER
-    mixed = vectors + np.einsum("nk,nkd->nd", weights, neighbours)
-    return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
-
-
 def nearest_distinct(similarity: np.ndarray, vectors: np.ndarray, k: int) -> np.ndarray:
     """Whom a query is mixed with: the k nearest of its candidates that are no copies, of it or of each other.
 
@@ -239,23 +168,6 @@ def nearest_distinct(similarity: np.ndarray, vectors: np.ndarray, k: int) -> np.
 def mix_one(vector: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """One vector, float32 [d], mixed with its neighbours, float32 [k, d]; see `mix`."""
     return np.asarray(mix(vector[None], similarity[None], neighbours[None])[0])
-
-
-def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: np.ndarray) -> None:
-    """Write every image's mixture with its neighbours' to `out`: one round.
-
-    Args:
-        vectors: of the n images, by position; what the round before made of them.
-        positions: int32 [n, k], -1 for none.
-        similarity: float32 [n, k], 0 for none.
-        out: float16 or float32 [n, d].
-    """
-    for start in range(0, len(positions), STRETCH_ROWS):
-        rows = np.arange(start, min(len(positions), start + STRETCH_ROWS))
-        places = np.maximum(positions[rows], 0)
-        own = np.asarray(vectors[rows], np.float32)
-        neighbours = np.asarray(vectors[places.ravel()], np.float32).reshape(*places.shape, own.shape[1])
-        out[rows] = mix(own, similarity[rows], neighbours)
 
 
 def pinned_places(similarity: np.ndarray) -> int:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from udml.search.gallery import Rows, search_base
+from udml.learning.mixing import Rows
+from udml.search.gallery import search_base
 
 MAX_IMAGES = 2000  # with 2000 the true share is within 0.01 of a stated 0.05
 

@@ -68,3 +68,12 @@ def test_equal_images_are_one_another_s_company() -> None:
 def test_the_same_seed_labels_the_same() -> None:
     vectors, _ = things(50, 12, spread=1.0)
     assert np.array_equal(graph_labels(vectors, 50, 2), graph_labels(vectors, 50, 2))
+
+
+@pytest.mark.parametrize("collapsed", [400, 399, 200, 1])
+@pytest.mark.parametrize("value", [0.0, 0.25])
+def test_what_a_collapsed_network_makes_is_clustered(collapsed: int, value: float) -> None:
+    """All rows alike, or of zeros: labels come of it, and the loop then says what has happened."""
+    vectors, _ = things(40, 10)
+    vectors[:collapsed] = value / np.sqrt(2)
+    assert set(graph_labels(vectors, 16, 0).tolist()) == set(range(16))

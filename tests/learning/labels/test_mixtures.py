@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.vectors import unit
+from udml.learning import mixing
 from udml.learning.labels import mixtures as module
 from udml.learning.labels.mixtures import MIXED, ROUNDS, mixtures
 
@@ -18,7 +19,7 @@ def by_hand(vectors: np.ndarray, nearest: np.ndarray) -> np.ndarray:
         for row, (own, *others) in enumerate(nearest.tolist()):
             told: list[int] = []
             for other in others:
-                if all(vectors[one] @ vectors[other] <= module.COPY for one in (own, *told)):
+                if all(vectors[one] @ vectors[other] <= mixing.COPY for one in (own, *told)):
                     told.append(other)
             total = before[own].copy()
             for other in told[:MIXED]:
@@ -27,11 +28,13 @@ def by_hand(vectors: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     return mixed
 
 
-@pytest.mark.parametrize("rows_at_once", [7, 1_024])
+@pytest.mark.parametrize("rows_at_once", [7, 4_096])
 def test_an_image_becomes_what_it_and_its_nearest_have_in_common(
     rows_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(mixing, "STRETCH_ROWS", rows_at_once)
+    monkeypatch.setattr(mixing, "_LISTS_AT_ONCE", rows_at_once)
     vectors = unit(np.random.default_rng(0).normal(size=(60, 12)))
     nearest = lists(vectors, 8)
     found = mixtures(vectors, nearest)

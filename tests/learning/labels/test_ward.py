@@ -60,3 +60,12 @@ def test_the_same_seed_gives_the_same() -> None:
     vectors = drawn(300, 2)
     nearest = nearest_neighbours(vectors, 6, 0)
     assert np.array_equal(ward_clusters(vectors, nearest, 20, 5), ward_clusters(vectors, nearest, 20, 5))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_and_not_waited_for(value: float) -> None:
+    vectors = drawn(30, 0)
+    nearest = nearest_neighbours(vectors, 3, 0)
+    vectors[4, 2] = value
+    with pytest.raises(ValueError, match="finite"):
+        ward_clusters(vectors, nearest, 5, 0)

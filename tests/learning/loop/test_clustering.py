@@ -2,57 +2,42 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from tests.learning.tiny import tiny_data, tiny_fit, tiny_params
+from tests.learning.tiny import (
+    assert_identical,
+    killed_at,
+    tiny_data,
+    tiny_fit,
+    tiny_params,
+    weights,
+    without_timing,
+)
 from udml.errors import UdmlError
 from udml.learning.labels.graph import graph_labels
 from udml.learning.labels.judged import Links
 from udml.learning.labels.pseudo_labels import cluster_health, given_clusters
 from udml.learning.loop import clustering
-from udml.learning.loop import steps as steps_module
 from udml.learning.loop.checkpoint import BEST_FILE, CHECKPOINT_FILE, SHIPPED_FILE
 
 
-def untimed(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in one.items() if key != "images_per_second"} for one in rounds]
-
-
 def kept_assignment(scratch: Path) -> np.ndarray:
-    found = load_file(scratch / CHECKPOINT_FILE)
+    found = weights(scratch)
     return next(value for name, value in found.items() if "assignment" in name).numpy()
 
 
+@pytest.mark.parametrize("labels", ["graph", "kmeans"])
 @pytest.mark.parametrize("dies_at", [1, 3])
-def test_a_killed_run_resumes_to_the_same_bits(
-    dies_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    params = tiny_params(labels="graph")
+def test_a_killed_run_resumes_to_the_same_bits(dies_at: int, labels: str, tmp_path: Path) -> None:
+    params = tiny_params(labels=labels)
     whole = tiny_fit(tmp_path / "whole", params)
-    taken = 0
-    real = steps_module._step
-
-    def dying(*arguments: Any) -> torch.Tensor:
-        nonlocal taken
-        if taken == dies_at:
-            raise KeyboardInterrupt
-        taken += 1
-        return real(*arguments)
-
-    monkeypatch.setattr(steps_module, "_step", dying)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_at(dies_at):
         tiny_fit(tmp_path / "killed", params)
-    monkeypatch.setattr(steps_module, "_step", real)
-    assert untimed(tiny_fit(tmp_path / "killed", params)) == untimed(whole)
+    assert without_timing(tiny_fit(tmp_path / "killed", params)) == without_timing(whole)
     for name in (CHECKPOINT_FILE, BEST_FILE, SHIPPED_FILE):
-        first, second = load_file(tmp_path / "killed" / name), load_file(tmp_path / "whole" / name)
-        assert first.keys() == second.keys()
-        assert [key for key in first if not torch.equal(first[key], second[key])] == []
+        assert_identical(weights(tmp_path / "killed", name), weights(tmp_path / "whole", name))
 
 
 def test_every_round_is_labelled_by_the_graph_and_logged(

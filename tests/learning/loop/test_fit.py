@@ -7,28 +7,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.learning.tiny import tiny_data, tiny_fit, tiny_network, tiny_params
+from tests.learning.tiny import (
+    KilledError,
+    assert_identical,
+    killed_at,
+    tiny_data,
+    tiny_fit,
+    tiny_network,
+    tiny_params,
+    weights,
+    without_timing,
+)
 from udml.errors import UdmlError
 from udml.evaluation.labelfree import augmentation_retrieval, neighbours_found_again
 from udml.learning.loop import fit as fit_module
 from udml.learning.loop import steps as steps_module
-from udml.learning.loop.checkpoint import BEST_FILE, CHECKPOINT_FILE, SHIPPED_FILE, WHITENED_FILE
+from udml.learning.loop.checkpoint import BEST_FILE, SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.run import Run, StepForward, TrainingSet
 from udml.learning.views.device import upload
-
-
-def weights(scratch: Path, name: str = CHECKPOINT_FILE) -> dict[str, torch.Tensor]:
-    return load_file(scratch / name)
-
-
-def assert_identical(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    different = [name for name in first if not torch.equal(first[name], second[name])]
-    assert different == []
-
-
-def without_timing(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in rounds]
 
 
 @pytest.fixture(scope="module")
@@ -100,32 +96,15 @@ def test_an_untrained_start_ships_as_it_is(tmp_path: Path, monkeypatch: pytest.M
     assert torch.allclose(weight, whitened["weight"] * scale, atol=1e-6)
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 5])
 def test_a_killed_run_resumes_to_the_same_bits(
     kill_at: int,
     uninterrupted: tuple[Path, list[dict[str, Any]]],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    steps_taken = 0
-    real_step = steps_module._step
-
-    def dying_step(*arguments: Any) -> np.ndarray:
-        nonlocal steps_taken
-        if steps_taken == kill_at:
-            raise KilledError
-        steps_taken += 1
-        return real_step(*arguments)
-
-    monkeypatch.setattr(steps_module, "_step", dying_step)
-    with pytest.raises(KilledError):
+    with killed_at(kill_at):
         tiny_fit(tmp_path, tiny_params())
-    monkeypatch.setattr(steps_module, "_step", real_step)
     assert "going on" not in capsys.readouterr().out
     rounds = tiny_fit(tmp_path, tiny_params())
     kept = kill_at // 2 * 2  # two steps a round

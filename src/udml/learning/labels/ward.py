@@ -42,7 +42,12 @@ def ward_clusters(vectors: np.ndarray, nearest: np.ndarray, clusters: int, seed:
         nearest: int64 [n, k + 1], each image and its nearest.
         clusters: at most n.
         seed: decides between pairs that cost the same.
+
+    Raises:
+        ValueError: if a vector is not of finite numbers: no pair would ever be the cheapest.
     """
+    if not np.isfinite(vectors).all():
+        raise ValueError("cannot cluster vectors that are not of finite numbers")
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 

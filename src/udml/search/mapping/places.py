@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import faiss
 import numpy as np
 
 from udml.files import atomic_path
+from udml.learning.mixing import Rows
 from udml.search.mapping.layout import NEIGHBOURS, lay_out
 from udml.search.tables import read_rows
-
-if TYPE_CHECKING:
-    from udml.search.gallery import Rows
 
 PLACES_FILE = "map.npy"
 MOST_PLACES = 50_000  # images on a map; more are neither drawn smoothly nor told apart
@@ -43,7 +40,7 @@ class Places:
         return np.where((self.ids[at] == image_ids)[:, None], self.points[at], np.float32(np.nan))
 
 
-def write_places(path: Path, ids: np.ndarray, vectors: "Rows", near: np.ndarray | None) -> None:
+def write_places(path: Path, ids: np.ndarray, vectors: Rows, near: np.ndarray | None) -> None:
     """Lay out an index and write its map.
 
     Args:

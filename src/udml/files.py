@@ -230,6 +230,17 @@ def scratch_directory(stage: str, key: str) -> Path:
     return keep
 
 
+def discard_scratch(scratch: Path) -> None:
+    """Remove a stage's scratch directory, once its outputs are there; it loses its name first.
+
+    Were this killed, half of it would be taken for work to go on with: now it is what the next run removes.
+    """
+    done = scratch.with_name(f"{scratch.name}-done")
+    remove(done)
+    os.replace(scratch, done)
+    remove(done)
+
+
 def scratch_beside(target: Path) -> Path:
     """Where unfinished work on directory `target` belongs: on the disk that it is, or will be, on."""
     real = target.resolve()

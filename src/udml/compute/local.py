@@ -1,25 +1,29 @@
-"""The work on this machine: in this process, or in one process a core."""
+"""The work on this machine: in this process, or in one process a core.
+
+Each process has a pipe of its own. Queues and counters that processes share have semaphores with names, which
+outlive whoever is killed.
+"""
 
 import multiprocessing as mp
 import os
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from tqdm import tqdm
 
-from udml.compute.work import Count, Items, Place, Work, left_to_do
+from udml.compute.work import Items, Place, Work, left_to_do
 from udml.errors import UdmlError
 from udml.machine import usable_cores
 from udml.progress import progress
 
-_REFRESH_SECONDS = 0.2
-_AHEAD = 2  # items handed out per process
-
-_own: tuple[Work[Any, Any], Any, Count]  # of a worker process, set by _start_worker
+_Crew = dict[Connection, SpawnProcess]
+_DONE = None  # said of an item by who did it, and to whom there are no more
 
 
 def run_here(work: Work[Any, Any], items: Items[Any]) -> None:
@@ -45,51 +49,94 @@ def run_here(work: Work[Any, Any], items: Items[Any]) -> None:
 def _run_in_pool(
     work: Work[Any, Any], items: Items[Any], pending: list[int], workers: int, bar: "tqdm[Any]"
 ) -> None:
-    context = mp.get_context("spawn")  # fork is unsafe once any library has started threads
-    counter = context.Value("q", 0)
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (work, counter))
-    left, running = iter(pending), set[Future[None]]()
-    shown = 0
     try:
-        while True:
-            room = _AHEAD * workers - len(running)
-            running |= {pool.submit(_do_in_worker, items[place]) for place in islice(left, room)}
-            done, running = wait(running, timeout=_REFRESH_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            counted = counter.value
-            bar.update(counted - shown)
-            shown = counted
-            if not running and not done:
-                break
-    except BrokenProcessPool as error:
+        with _crew(work, workers) as crew:
+            failed = _hand_out(crew, items, pending, bar)
+    except (EOFError, ConnectionError) as error:
         raise UdmlError(
             f"a process of {work.description} was killed, most likely because memory ran out",
             f"{work.relief}; finished work is kept",
         ) from error
+    if failed is not None:
+        raise failed
+
+
+def _hand_out(crew: _Crew, items: Items[Any], pending: list[int], bar: "tqdm[Any]") -> Exception | None:
+    """Have everything done, or what can be until something goes wrong, which is the answer.
+
+    Raises:
+        EOFError: a process has ended; or a ConnectionError.
+    """
+    left = iter(pending)
+    busy: set[Connection] = set()
+    for channel, place in zip(crew, left, strict=False):
+        channel.send(items[place])
+        busy.add(channel)
+    while busy:
+        for channel in wait_for(list(busy)):
+            assert isinstance(channel, Connection)
+            said = channel.recv()
+            if isinstance(said, int):
+                bar.update(said)
+            elif isinstance(said, Exception):
+                return said
+            elif (next_one := next(left, None)) is None:
+                busy.remove(channel)
+            else:
+                channel.send(items[next_one])
+    return None
+
+
+@contextmanager
+def _crew(work: Work[Any, Any], workers: int) -> Iterator[_Crew]:
+    """Processes that wait for items; in the end each finishes the one that it has, and goes."""
+    context = mp.get_context("spawn")  # fork is unsafe once any library has started threads
+    crew: _Crew = {}
+    try:
+        for _ in range(workers):
+            channel, process = _start(context, work)
+            crew[channel] = process
+        yield crew
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for channel in crew:
+            with suppress(OSError):  # it has gone
+                channel.send(_DONE)
+        for channel, process in crew.items():
+            with suppress(EOFError, OSError):
+                while True:  # until it is gone; who is not listened to could not go on
+                    channel.recv()
+            process.join()
+            channel.close()
 
 
-def _start_worker(work: Work[Any, Any], counter: Any) -> None:
-    global _own  # noqa: PLW0603 - a spawned worker has no other way to keep what it was started with
+def _start(context: SpawnContext, work: Work[Any, Any]) -> tuple[Connection, SpawnProcess]:
+    ours, theirs = context.Pipe()
+    with theirs:
+        process = context.Process(target=_work, args=(work, theirs))
+        process.start()
+    return ours, process
+
+
+def _work(work: Work[Any, Any], channel: Connection) -> None:
+    """What a process does: items, until there are no more; it says how many images it has done, and of each
+    item that it is done, or what went wrong.
+    """
     threading.Thread(target=_die_with_parent, daemon=True).start()
-
-    def count(images: int) -> None:
-        with counter.get_lock():
-            counter.value += images
-
-    _own = work, work.open(Place(1)), count
+    try:
+        tool = work.open(Place(1))
+        while (item := channel.recv()) is not _DONE:
+            work.do(tool, item, channel.send)
+            channel.send(_DONE)
+    except KeyboardInterrupt:  # as who started it was, too
+        pass
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # where it was, which is not sent along
+        channel.send(error)
 
 
 def _die_with_parent() -> None:
-    """A pool's workers outlive a killed parent otherwise, and wait for work for ever."""
+    """A worker outlives a killed parent otherwise, until it has done what it is at."""
     parent = mp.parent_process()
     if parent is not None:
         wait_for([parent.sentinel])
         os._exit(1)
-
-
-def _do_in_worker(item: Any) -> None:
-    work, tool, count = _own
-    work.do(tool, item, count)

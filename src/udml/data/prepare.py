@@ -6,7 +6,6 @@ for columns of one value per image. The output is the same to the byte whatever 
 processes, wherever they ran, and however often the run was killed and resumed.
 """
 
-import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +37,7 @@ from udml.data.identity import folder_of
 from udml.data.importing.manifest import given_fields, read_manifest
 from udml.data.splits import assign_splits
 from udml.errors import UdmlError
-from udml.files import fingerprint, replace_directory, scratch_directory, write_json
+from udml.files import discard_scratch, fingerprint, replace_directory, scratch_directory, write_json
 from udml.parquet import write_table
 from udml.pixels import Reason
 
@@ -73,7 +72,7 @@ def prepare(data_root: Path, out: Path, params: Prepare, run: Run = run_here) ->
     summary = _summary(catalog, refused, facts, params)
     write_json(result / SUMMARY_FILE, summary)
     replace_directory(result, out)
-    shutil.rmtree(scratch)
+    discard_scratch(scratch)
     return summary
 
 

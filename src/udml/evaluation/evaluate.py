@@ -1,6 +1,5 @@
 """The evaluate stage: score what ships beside the frozen backbone it started from."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from udml.evaluation.files import write_metrics, write_plots, write_protocols
 from udml.evaluation.protocols import EvaluationSet
 from udml.evaluation.results import Evaluation
 from udml.evaluation.scoring import ModelVectors, compare_models, view_sources
-from udml.files import fingerprint, read_json, scratch_directory, sha256_file
+from udml.files import discard_scratch, fingerprint, read_json, scratch_directory, sha256_file
 from udml.search.chunks import CHUNK_ROWS, Chunks, Views, embed_chunks
 from udml.search.embedder import Embedder
 from udml.search.gallery import GalleryIndex, open_index, vectors_of
@@ -81,7 +80,7 @@ def compare_with(other_model: Path, params: Params, whitened: Path | None = None
         chunks = Chunks(store, test.rows, _made(scratch / str(number)), views)
         models.append(_embed(Embedder(path), chunks, f"embed with {path}", run))
     evaluation = compare_models(test, shown, models, params.evaluate, refined=index.mixed is not None)
-    shutil.rmtree(scratch)
+    discard_scratch(scratch)
     return evaluation
 
 

@@ -20,7 +20,14 @@ from safetensors.torch import load_file
 from udml.config import Train
 from udml.data.catalog import SUMMARY_FILE, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, write_json
+from udml.files import (
+    atomic_directory,
+    discard_scratch,
+    fingerprint,
+    read_json,
+    scratch_directory,
+    write_json,
+)
 from udml.learning import selection
 from udml.learning.labels.judged import links_of
 from udml.learning.labels.number import DOUBTFUL_STRENGTH
@@ -80,7 +87,7 @@ def train(prepared: Path, out: Path, live: Path, params: Train, said: Sequence[S
         return
     spec = _spec(backbone, params, summary, rounds)
     _write(scratch, out, rounds, catalog["image_id"].to_numpy()[rows], spec)
-    shutil.rmtree(scratch)
+    discard_scratch(scratch)
     _say_how_it_went(rounds)
 
 

@@ -4,7 +4,6 @@ Approximate kinds are tuned with strongly changed views of indexed images, embed
 indexed vectors themselves would be found too easily.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,14 @@ from udml.compute.local import run_here
 from udml.compute.work import Run
 from udml.data.catalog import CATALOG_FILE, SUMMARY_FILE, ImageStore, open_store, read_catalog
 from udml.errors import UdmlError
-from udml.files import atomic_directory, fingerprint, read_json, scratch_directory, sha256_file
+from udml.files import (
+    atomic_directory,
+    discard_scratch,
+    fingerprint,
+    read_json,
+    scratch_directory,
+    sha256_file,
+)
 from udml.search.build import build, kind_for, write_index
 from udml.search.chunks import CHUNK_ROWS, Chunks, Views, embed_chunks
 from udml.search.columns import write_columns
@@ -86,7 +92,7 @@ def index(exported: Path, prepared: Path, out: Path, params: config.Index, run: 
             unfinished, built, chunks, info, _items(catalog), params.mix_neighbours, Spread(run, scratch)
         )
         write_reference(unfinished, catalog, store, params.reference_images)
-    shutil.rmtree(scratch)
+    discard_scratch(scratch)
 
 
 def _strong_views(store: ImageStore, count: int) -> Views:

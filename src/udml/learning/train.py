@@ -41,7 +41,7 @@ from udml.learning.model.network import ModelSpec, save, start_network
 from udml.learning.model.weights import weights_sha256
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view, write_fixed_views
-from udml.machine import keep_freed_memory
+from udml.machine import keep_freed_memory, usable_cores
 from udml.parquet import write_table
 
 ROUNDS_FILE = "rounds.json"
@@ -71,6 +71,8 @@ def train(prepared: Path, out: Path, live: Path, params: Train, said: Sequence[S
         UdmlError: if there are too few images, or no round was healthy.
     """
     keep_freed_memory()
+    if "OMP_NUM_THREADS" not in os.environ:  # of a container's share of the cores PyTorch knows nothing
+        torch.set_num_threads(usable_cores())
     catalog = read_catalog(prepared)
     summary = read_json(prepared / SUMMARY_FILE)
     network, backbone = start_network(params)  # first: it refuses what can't be trained

@@ -3,6 +3,8 @@
 Shapes: n images, d vector length, k clusters.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +62,6 @@ def cluster(
 
     A cluster that loses all its points is re-seeded by FAISS beside a large one; k stays k.
     """
-    faiss.omp_set_num_threads(usable_cores())
     kmeans: Any = faiss.Kmeans(
         vectors.shape[1],
         clusters,
@@ -70,9 +71,24 @@ def cluster(
         min_points_per_centroid=1,
         max_points_per_centroid=max_points_per_cluster,
     )
-    kmeans.train(vectors, init_centroids=start)
-    assignment = exchange(vectors, kmeans.index.search(vectors, 1)[1][:, 0], clusters, seed)
+    with _all_cores():
+        kmeans.train(vectors, init_centroids=start)
+        found = kmeans.index.search(vectors, 1)[1][:, 0]
+    assignment = exchange(vectors, found, clusters, seed)
     return given_clusters(vectors, assignment, clusters)
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """Let FAISS use them in the block. It shares its number of threads with PyTorch, whose sums depend on it: a
+    training that goes on after a kill, and has not clustered yet, must have the same number.
+    """
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(usable_cores())
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def given_clusters(vectors: np.ndarray, assignment: np.ndarray, clusters: int) -> Clustering:

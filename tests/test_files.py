@@ -9,6 +9,7 @@ import pytest
 from udml.files import (
     atomic_directory,
     atomic_path,
+    discard_scratch,
     fingerprint,
     read_json,
     replace_directory,
@@ -93,6 +94,30 @@ def test_scratch_of_other_work_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     assert first.exists()
     scratch_directory("train", "ccc")
     assert not first.exists()
+
+
+@pytest.mark.parametrize("files", [1, 7])
+def test_scratch_that_was_half_removed_is_nothing_to_go_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scratch = scratch_directory("train", "aaa")
+    for number in range(files):
+        (scratch / str(number)).write_text("x")
+
+    def killed(path: Path) -> None:
+        if path.exists():
+            next(path.iterdir()).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("udml.files.remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            discard_scratch(scratch)
+    again = scratch_directory("train", "aaa")
+    assert list(again.iterdir()) == []
+    discard_scratch(again)
+    assert list(Path(".scratch").iterdir()) == []
 
 
 USES = """

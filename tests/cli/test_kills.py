@@ -67,9 +67,7 @@ def workspaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     pictures = write_pictures(folder / "pictures", kinds=12, each=12)
     in_turn(begun, [["data", "import", str(pictures / "kind-00")]])
     subprocess.run(["cp", "-a", begun, done], check=True)
-    in_turn(done, [["data", "import", str(pictures)], ["prepare"], ["train"]])
-    # the version of the whitened model depends on random numbers, which training takes some of
-    in_turn(done, [["export"], ["index"], ["evaluate"]])
+    in_turn(done, [["data", "import", str(pictures)], *([stage] for stage in COMMANDS)])
     return begun, done
 
 

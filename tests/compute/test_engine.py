@@ -1,10 +1,12 @@
 """The seam: which engine is taken, what the local one does, and that nothing but `ray` itself needs Ray."""
 
 import ast
+import os
 import pickle
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,28 @@ def test_an_error_ends_the_work_and_keeps_what_is_done(tmp_path, monkeypatch, co
         run_here(squares(), items)
     assert caught.value.hint == "name another"
     assert not items[1].file.exists()
+
+
+def _square_or_end(tool: int, item: Number, count: Count) -> None:
+    if item.value < 0:
+        os.kill(os.getpid(), signal.SIGKILL if item.value == -1 else signal.SIGTERM)
+    _square(tool, item, count)
+
+
+@pytest.mark.parametrize("value", [-1, -2])
+def test_a_process_that_is_killed_is_told_of_and_the_others_finish_what_they_have(
+    tmp_path, monkeypatch, value
+) -> None:
+    monkeypatch.setattr(local, "usable_cores", lambda: 2)
+    items = [Number(tmp_path / str(place), one) for place, one in enumerate([2, value, 3, 4])]
+    work = replace(squares(), do=_square_or_end, relief="buy some")
+    with pytest.raises(UdmlError, match="a process of squares was killed") as caught:
+        run_here(work, items)
+    assert caught.value.hint == "buy some; finished work is kept"
+    assert not items[1].file.exists()
+    assert items[0].file.read_text() == "4"
+    run_here(squares(), [items[0], *items[2:]])
+    assert [items[place].file.read_text() for place in (0, 2, 3)] == ["4", "9", "16"]
 
 
 def test_a_worker_of_a_node_gives_errors_back_and_makes_nothing_twice(tmp_path, monkeypatch) -> None:

@@ -147,6 +147,19 @@ def test_writes_two_models_and_what_was_measured(exported: Path) -> None:
     assert report["trained"]["model_version"] != report["frozen"]["model_version"]
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_version_of_the_whitened_model_is_the_same_whatever_was_drawn_before(seed: int) -> None:
+    head = {"weight": torch.full((64, 16), 0.5), "bias": torch.zeros(64)}
+    versions = []
+    for drawn in (seed, 10 * seed):
+        trunk = tiny_backbone(SPEC.backbone, False)
+        torch.manual_seed(drawn)
+        versions.append(stage.model_version(stage.whitened_network(trunk, SPEC, head), SPEC))
+    assert versions[0] == versions[1]
+    head["bias"] = head["bias"] + 1
+    assert stage.model_version(stage.whitened_network(trunk, SPEC, head), SPEC) != versions[0]
+
+
 def test_frozen_vectors_are_the_published_weights_own(exported: Path) -> None:
     """Expected: timm's network in PyTorch on Pillow's crop, `(x - 127) / 128`; a few pinned as numbers."""
     photograph = Image.open(SKLEARN / "china.jpg").convert("RGB")

@@ -1,3 +1,4 @@
+import gc
 import json
 import socket
 import urllib.request
@@ -96,6 +97,20 @@ def test_two_that_start_at_once_are_told_apart():
             first.listen()
             with pytest.raises(UdmlError, match="cannot listen"), serve._refusals_said("127.0.0.1", port):
                 second.listen()
+
+
+def test_what_was_loaded_is_no_garbage_to_look_for_while_it_serves(registry, monkeypatch):
+    seen = []
+    monkeypatch.chdir(registry)
+    monkeypatch.setattr(
+        "uvicorn.Server.run", lambda *_, **__: seen.append((gc.get_freeze_count(), len(gc.get_objects())))
+    )
+    loaded = len(gc.get_objects())
+    assert main(["serve", "--port", "0"]) == 0
+    gc.unfreeze()
+    [(frozen, looked_at)] = seen
+    assert frozen >= loaded
+    assert looked_at < loaded / 10
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ def whitened_network(backbone: Backbone, spec: ModelSpec, head: dict[str, torch.
     """A pretrained trunk under the head that whitens its features: `weight` and `bias`."""
     network = with_heads(backbone, spec)
     network.embedding_head.load_state_dict(head)
+    for unused in network.rotation_head.parameters():  # random numbers would be part of its version
+        nn.init.zeros_(unused)
     return network
 
 

@@ -1,5 +1,7 @@
+import faiss
 import numpy as np
 import pytest
+import torch
 
 from tests.fixtures.vectors import unit
 from udml.learning.labels.pseudo_labels import (
@@ -30,6 +32,19 @@ def test_well_separated_groups_are_found() -> None:
     assert np.allclose(np.linalg.norm(found.centroids, axis=1), 1, atol=1e-5)
     expected = (vectors * found.centroids[found.assignment]).sum(axis=1)
     assert np.allclose(found.similarity, expected, atol=1e-5)
+
+
+def test_threads_are_as_many_as_before_whoever_uses_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    train = faiss.Kmeans.train
+    monkeypatch.setattr(
+        faiss.Kmeans, "train", lambda *a, **k: (seen.append(faiss.omp_get_max_threads()), train(*a, **k))[1]
+    )
+    before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    monkeypatch.setattr("udml.learning.labels.pseudo_labels.usable_cores", lambda: before[1] + 1)
+    cluster(blobs(5, 10)[0], 5, 3, 256, seed=0)
+    assert seen == [before[1] + 1]
+    assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == before
 
 
 def test_the_same_seed_gives_the_same_clusters() -> None:

@@ -1,4 +1,5 @@
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tests.serving.small_service import BASE, NEW, client, problem
 from udml import Searcher
 from udml.data.identity import image_id
 from udml.registry import store
+from udml.serving.http import app
 
 SOURCE, FILE, LABEL = BASE[5]
 ID = f"{image_id(SOURCE):016x}"
@@ -201,3 +203,11 @@ def test_a_decompression_bomb_is_refused_undecoded(registry):
     with client(registry, open_writes=True) as http:
         problem(http.post("/v1/search", content=bomb.getvalue()), 413, "too_large")
         problem(http.post("/v1/items?name=b.png", content=bomb.getvalue()), 413, "too_large")
+
+
+def test_many_who_ask_for_the_description_at_once_have_it_written_once(registry, monkeypatch):
+    written, write = [], app._written_description
+    monkeypatch.setattr(app, "_written_description", lambda of: written.append(of) or write(of))
+    with client(registry) as http, ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: http.get("/openapi.json").content, range(24)))
+    assert len(set(answers)) == len(written) == 1

@@ -11,6 +11,7 @@ import pytest
 from tests.serving.small_service import BASE, NEW, client, problem
 from udml.serving.http import keys, security
 from udml.serving.http.security import Guard, RateLimit
+from udml.serving.http.turns import MOST_AT_ONCE, Turns
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.settings import Settings
 
@@ -213,6 +214,64 @@ def test_more_requests_than_it_can_hold_are_told_when_to_come_back(monkeypatch):
     assert [answer.status_code for answer in [*held, later]] == [204] * 13
     problem(refused, 503, "too_many_requests")
     assert refused.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/healthz"])
+@pytest.mark.parametrize("sent", [40, 400])
+def test_who_asks_for_little_waits_for_few_of_the_requests_of_another(path, sent, monkeypatch):
+    """However many these are: health, too, though it is health that the other asks for."""
+    monkeypatch.setattr(security, "_MAX_RUNNING_EACH", sent)
+    begun = []
+
+    async def note(scope, receive, send):
+        begun.append(scope["client"][0])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(note, Settings(), None, Metrics())
+
+    async def answer(caller, path):
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+        }
+        scope |= {"headers": [(b"host", b"localhost")], "client": (caller, 1)}
+
+        async def ignored(*_):
+            return {"type": "http.disconnect"}
+
+        await guard(scope, ignored, ignored)
+
+    async def trial():
+        many = [asyncio.create_task(answer("127.0.0.2", path)) for _ in range(sent)]
+        asked = ["/healthz", "/openapi.json"]
+        little = [asyncio.create_task(answer("127.0.0.1", one)) for one in asked]
+        await asyncio.gather(*little, *many)
+
+    asyncio.run(trial())
+    assert (begun.count("127.0.0.1"), begun.count("127.0.0.2")) == (2, sent)
+    last = max(place for place, caller in enumerate(begun) if caller == "127.0.0.1")
+    assert last <= 2 * MOST_AT_ONCE
+
+
+def test_callers_take_turns_and_who_has_gone_is_passed_over():
+    async def trial():
+        turns, begun = Turns(most=2), []
+
+        async def ask(caller):
+            await turns.wait(caller)
+            begun.append(caller)
+
+        tasks = [asyncio.create_task(ask(caller)) for caller in "aaaaaaabbc"]
+        await asyncio.sleep(0)
+        tasks[3].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return begun
+
+    assert asyncio.run(trial()) == list("aaabcbaaa")
 
 
 def test_images_removed_twice_at_once_are_removed_once(registry):

@@ -183,3 +183,20 @@ def test_a_large_form_never_touches_the_disk(monkeypatch):
     monkeypatch.setattr(tempfile, "_TemporaryFileWrapper", refuse)
     data = b"x" * (3 * 2**20)
     assert read(reader(2**23), form(('name="image"; filename="a"', data))) == [Upload("a", data)]
+
+
+@pytest.mark.parametrize("kind", ["body", "form"])
+@pytest.mark.parametrize("mib", [0.5, 1.5, 3])
+def test_what_is_large_is_put_together_in_another_thread(kind, mib, monkeypatch):
+    elsewhere = []
+    to_thread = asyncio.to_thread
+
+    async def noted(work, *arguments):
+        elsewhere.append(work)
+        return await to_thread(work, *arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", noted)
+    data = bytes(range(256)) * int(mib * 2**12)
+    made = form(('name="image"; filename="a"', data)) if kind == "form" else request([data[:9], data[9:]])
+    assert read(reader(4 * 2**20), made)[0].data == data
+    assert len(elsewhere) == (mib > 1)

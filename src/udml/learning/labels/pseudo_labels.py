@@ -80,8 +80,10 @@ def cluster(
 
 @contextmanager
 def _all_cores() -> Iterator[None]:
-    """Let FAISS use them in the block. It shares its number of threads with PyTorch, whose sums depend on it: a
-    training that goes on after a kill, and has not clustered yet, must have the same number.
+    """Let FAISS use them in the block.
+
+    It shares its number of threads with PyTorch, whose sums depend on it. A training that goes on after a
+    kill, and has not clustered yet, must have the same.
     """
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(usable_cores())

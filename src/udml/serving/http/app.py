@@ -114,11 +114,12 @@ def _page_file(content: bytes, media_type: str) -> Callable[[], object]:
 
 def _description(app: FastAPI) -> Callable[[], object]:
     """OpenAPI of the application, written once: that takes the event loop's time."""
-    written = b""
+    written, writing = b"", asyncio.Lock()
 
     async def send() -> Response:
         nonlocal written
-        written = written or await asyncio.to_thread(_written_description, app)
+        async with writing:
+            written = written or await asyncio.to_thread(_written_description, app)
         return Response(written, media_type="application/json")
 
     return send

@@ -15,6 +15,7 @@ from udml import tracing
 from udml.serving.addresses import UNKNOWN, caller_address, caller_network
 from udml.serving.http.connections import MAX_HEAD_BYTES, Door, connection_bounds
 from udml.serving.http.keys import owner
+from udml.serving.http.turns import Turns
 from udml.serving.service.metrics import Metrics
 from udml.serving.service.problems import Problem, busy, problem_response
 from udml.serving.service.settings import Settings
@@ -84,6 +85,7 @@ class Guard:
         self._proxies = settings.proxy_networks
         self._hosts = _hosts(settings)
         self._running: Counter[str] = Counter()
+        self._turns, self._operators = Turns(), Turns()
         self.door = Door(connection_bounds(settings))
         self.keys = keys
         self.require_room: Callable[[], None] = lambda: None
@@ -113,6 +115,7 @@ class Guard:
         caller = self._caller(scope)
         self._running[caller] += 1
         try:
+            await (self._operators if scope["path"] in _OPERATION_PATHS else self._turns).wait(caller)
             self._check(scope, caller)
             with tracing.span("request", tracing.told(Headers(scope=scope)), method=scope["method"]):
                 await self._app(scope, receive, send_with_headers)

@@ -1,5 +1,6 @@
 """The Ray engine beside the local one: seconds of `prepare` and `index` on as many cores, and their files.
 
+    unset PYTHONDONTWRITEBYTECODE    # or each process compiles its modules again
     ray start --head --num-cpus 2 --disable-usage-stats
     python -m benchmarks.cluster.engines --data ../shared/data/grocery --model artifacts/export
 

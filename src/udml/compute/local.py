@@ -73,8 +73,8 @@ def _hand_out(crew: _Crew, items: Items[Any], pending: list[int], bar: "tqdm[Any
         channel.send(items[place])
         busy.add(channel)
     while busy:
-        for channel in wait_for(list(busy)):
-            assert isinstance(channel, Connection)
+        waited_for: list[Any] = wait_for(list(busy))
+        for channel in waited_for:
             said = channel.recv()
             if isinstance(said, int):
                 bar.update(said)

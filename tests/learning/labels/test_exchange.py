@@ -36,6 +36,35 @@ def test_no_single_move_betters_the_end(vectors: np.ndarray) -> None:
             assert inertia(few, moved) > reached - 2e-5
 
 
+def near(vectors: np.ndarray, count: int) -> np.ndarray:
+    """Each vector and its nearest, int64 [n, count + 1]."""
+    return np.argsort(-(vectors @ vectors.T), axis=1, kind="stable")[:, : count + 1]
+
+
+def test_given_everybody_near_it_is_the_same(vectors: np.ndarray) -> None:
+    few = vectors[:60]
+    start = nearest(few, 8)
+    found = exchange(few, start, 8, seed=0, nearest=near(few, 59))
+    assert np.array_equal(found, exchange(few, start, 8, seed=0))
+    assert not np.array_equal(found, start)
+
+
+def test_a_vector_joins_none_but_clusters_of_those_near_it(vectors: np.ndarray) -> None:
+    few = vectors[:60]
+    start, some = nearest(few, 8), near(few, 3)
+    found = exchange(few, start, 8, seed=0, nearest=some)
+    assert inertia(few, found) < inertia(few, start)
+    for row in range(len(few)):
+        if np.count_nonzero(found == found[row]) == 1:
+            continue
+        for other in set(found[some[row]].tolist()):
+            moved = found.copy()
+            moved[row] = other
+            assert inertia(few, moved) > inertia(few, found) - 2e-5
+    alone = exchange(few, start, 8, seed=0, nearest=some[:, :1])
+    assert np.array_equal(alone, start)  # nobody near
+
+
 def test_it_betters_where_lloyd_has_stopped(vectors: np.ndarray) -> None:
     assignment = nearest(vectors, 100)
     for _ in range(100):

@@ -40,8 +40,10 @@ def graph_labels(vectors: np.ndarray, clusters: int, seed: int) -> np.ndarray:
 def _clusters(vectors: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     k = min(NEIGHBOURS, len(vectors) - 1)
     mixed = mixtures(vectors, nearest_neighbours(vectors, k, seed))
-    found = ward_clusters(mixed, nearest_neighbours(mixed, k, seed), clusters, seed)
-    return exchange(mixed, found, clusters, seed)
+    nearest = nearest_neighbours(mixed, k, seed)
+    found = ward_clusters(mixed, nearest, clusters, seed)
+    # between clusters of neighbours: comparing with all finds hardly more, and costs the square
+    return exchange(mixed, found, clusters, seed, nearest)
 
 
 def _joined(vectors: np.ndarray, rows: np.ndarray, sampled: np.ndarray, clusters: int) -> np.ndarray:

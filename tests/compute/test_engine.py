@@ -76,6 +76,25 @@ def test_an_error_ends_the_work_and_keeps_what_is_done(tmp_path, monkeypatch, co
     assert not items[1].file.exists()
 
 
+class TwoPartsError(Exception):
+    """Such a one is sent, and cannot be put together again."""
+
+    def __init__(self, one: str, other: object) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def _square_or_say(tool: int, item: Number, count: Count) -> None:
+    raise TwoPartsError("this", "that")
+
+
+def test_an_error_that_cannot_be_sent_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(local, "usable_cores", lambda: 2)
+    items = [Number(tmp_path / str(value), value) for value in (1, 2)]
+    with pytest.raises(RuntimeError, match="TwoPartsError: this and that") as caught:
+        run_here(replace(squares(), do=_square_or_say), items)
+    assert "_square_or_say" in "".join(caught.value.__notes__)
+
+
 def _square_or_end(tool: int, item: Number, count: Count) -> None:
     if item.value < 0:
         os.kill(os.getpid(), signal.SIGKILL if item.value == -1 else signal.SIGTERM)

@@ -6,6 +6,7 @@ outlive whoever is killed.
 
 import multiprocessing as mp
 import os
+import pickle
 import threading
 import traceback
 from collections.abc import Iterator
@@ -131,7 +132,18 @@ def _work(work: Work[Any, Any], channel: Connection) -> None:
         pass
     except Exception as error:
         error.add_note(traceback.format_exc())  # where it was, which is not sent along
-        channel.send(error)
+        channel.send(_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or where another process could not put it together again, one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        told.__notes__ = getattr(error, "__notes__", [])
+        return told
+    return error
 
 
 def _die_with_parent() -> None:

@@ -22,6 +22,7 @@ from udml.evaluation.agreement import adjusted_mutual_information
 from udml.learning.labels.number import find_clusters
 from udml.learning.labels.pseudo_labels import cluster
 from udml.learning.loop import embedding
+from udml.learning.mixing import unit_rows
 from udml.learning.model.head import principal_head
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     for at_most in [len(labels), *options.thin]:
         rows = _thinned(labels, at_most, options.seed)
         weight, bias = principal_head(features[rows], params.embedding_dim, params.head_whitening)
-        vectors = embedding.unit_rows(features[rows] @ weight.T + bias).astype(np.float32)
+        vectors = unit_rows(features[rows] @ weight.T + bias).astype(np.float32)
         _show(vectors, labels[rows], params.clusters_per_batch, options.seed)
 
 

@@ -187,12 +187,9 @@ def compare_quality(photos: Photos, params: Train, scratch: Path) -> None:
 
 def our_checkpoints(name: str, photos: Photos, params: Train, scratch: Path) -> list[tuple[float, float]]:
     """Train this project's way; seconds and MAP@R in percent of each checkpoint as it would ship."""
-    began = time.perf_counter()
+    began, spent, found = time.perf_counter(), 0.0, list[tuple[float, float]]()
     run = our_start(photos, params, scratch)
-    spent, found = time.perf_counter() - began, []
-    while True:
-        began = time.perf_counter()
-        fit.judge_and_cluster(run)
+    for _ in rounds(run):
         spent += time.perf_counter() - began
         began = time.perf_counter()
         shipped = as_shipped(run)
@@ -200,12 +197,8 @@ def our_checkpoints(name: str, photos: Photos, params: Train, scratch: Path) -> 
         value = map_at_r(embed(run, shipped, photos.test_views), photos)
         found.append((spent + finishing, value))
         _row(name, run.state.step, *found[-1])
-        leg = leg_of(run.state.rounds)
-        if leg is None:
-            return found
         began = time.perf_counter()
-        take_steps(run, leg.until)
-        spent += time.perf_counter() - began
+    return found
 
 
 def rounds(run: Run) -> Iterator[None]:

@@ -20,6 +20,7 @@ from udml.evaluation.labelfree import effective_rank
 from udml.learning.loop import embedding
 from udml.learning.loop.run import Run, TrainingSet
 from udml.learning.loop.schedule import planned_steps
+from udml.learning.mixing import unit_rows
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view
 
@@ -167,14 +168,13 @@ def _untrained(run: Run, photos: Photos, views: list[np.ndarray]) -> Iterator[Ch
     start = _checkpoint("whitened", run, photos, views)
     yield start
     images, first, second = (
-        embedding.unit_rows(embedding.embed(run, some, "", True)[0]) for some in (photos.test_views, *views)
+        unit_rows(embedding.embed(run, some, "", True)[0]) for some in (photos.test_views, *views)
     )
     yield Checkpoint("frozen", 0, images, first, second, run.state.rounds[0]["frozen_effective_rank"])
     directions = np.linalg.svd(start.images - start.images.mean(axis=0), full_matrices=False)[2]
     for name, few in (("partly collapsed", _LEFT_OVER), ("collapsed", 1)):
         images, first, second = (
-            embedding.unit_rows(some @ directions[:few].T)
-            for some in (start.images, start.first, start.second)
+            unit_rows(some @ directions[:few].T) for some in (start.images, start.first, start.second)
         )
         yield Checkpoint(name, 0, images, first, second, effective_rank(images))
 
@@ -201,7 +201,7 @@ def last_of(training: str, kept: Path) -> Checkpoint:
 def _load(path: Path) -> Checkpoint:
     with np.load(path) as kept:
         images, first, second = (
-            embedding.unit_rows(kept[name].astype(np.float32)) for name in ("images", "first", "second")
+            unit_rows(kept[name].astype(np.float32)) for name in ("images", "first", "second")
         )
         return Checkpoint(
             str(kept["training"]), int(kept["step"]), images, first, second, float(kept["rank"])

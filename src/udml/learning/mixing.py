@@ -15,7 +15,6 @@ import numpy as np
 COPY = 0.995  # a more similar image is a copy, and tells nothing new
 _POWER = 2  # chosen on classes left out of training; docs/search.md has the table
 STRETCH_ROWS = 4096  # images looked at together; how many bears on the last bits
-_LEAST_LENGTH = 1e-12
 _LISTS_AT_ONCE = 512  # of 32 vectors each: 33 MB at a length of 512
 
 
@@ -25,6 +24,11 @@ class Rows(Protocol):
     def __getitem__(self, positions: Any) -> np.ndarray:
         """float32 [len(positions), d]."""
         ...
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows of [n, d] scaled to length 1; those of zeros, as a collapsed network makes them, are left."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def without_copies(
@@ -88,11 +92,11 @@ def mix(vectors: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> 
         neighbours: float32 [n, k, d].
 
     Returns:
-        float32 [n, d], unit rows; one of zeros, as a collapsed network makes them, is left as it is.
+        float32 [n, d], unit rows, or of zeros: see `unit_rows`.
     """
     weights = np.maximum(similarity, 0) ** _POWER
     mixed = vectors + np.einsum("nk,nkd->nd", weights, neighbours)
-    return mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), _LEAST_LENGTH)
+    return unit_rows(mixed)
 
 
 def mix_all(vectors: Rows, positions: np.ndarray, similarity: np.ndarray, out: np.ndarray) -> None:

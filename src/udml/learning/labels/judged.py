@@ -13,6 +13,7 @@ import numpy as np
 
 from udml.learning.labels.exchange import cluster_sums
 from udml.learning.labels.pseudo_labels import Clustering
+from udml.learning.mixing import unit_rows
 
 
 def _no_pairs() -> np.ndarray:
@@ -106,7 +107,7 @@ def _centroids(assignment: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     """Unit means, float32 [k, d]; 0 for an empty cluster."""
     inside = assignment >= 0
     sums, _ = cluster_sums(embeddings[inside], assignment[inside], int(assignment.max()) + 1)
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return unit_rows(sums)
 
 
 def _linked(must: np.ndarray, images: np.ndarray) -> dict[int, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from udml.evaluation.labelfree import effective_rank, spread
 from udml.learning.labels.exchange import cluster_sums, exchange
+from udml.learning.mixing import unit_rows
 from udml.machine import usable_cores
 
 MEAN_CLUSTER_SIZE = 25
@@ -108,7 +109,7 @@ def unit_means(vectors: np.ndarray, assignment: np.ndarray, clusters: int) -> np
     sums, sizes = cluster_sums(vectors, assignment, clusters)
     empty = np.flatnonzero(sizes == 0)
     sums[empty] = vectors[empty % len(vectors)]
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return unit_rows(sums)
 
 
 def cluster_health(

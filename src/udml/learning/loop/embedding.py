@@ -73,8 +73,3 @@ def embed_features(run: Run, features: np.ndarray, head: nn.Linear) -> np.ndarra
     parts = torch.from_numpy(features).split(EMBED_BATCH)
     outputs = [head(part.to(run.device.accelerator.device)).float() for part in parts]
     return torch.cat([F.normalize(output, dim=1).cpu() for output in outputs]).numpy()
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows of [n, c] scaled to length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

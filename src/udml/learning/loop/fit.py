@@ -39,11 +39,12 @@ from udml.learning.loop.checkpoint import (
     write_tensors,
 )
 from udml.learning.loop.clustering import agreed, find_number, pseudo_labels
-from udml.learning.loop.embedding import embed, embed_features, is_finished, shipping_head, unit_rows
+from udml.learning.loop.embedding import embed, embed_features, is_finished, shipping_head
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.schedule import UNFIT, Clock, decide, leg_of
 from udml.learning.loop.steps import take_steps
 from udml.learning.losses import set_proxies
+from udml.learning.mixing import unit_rows
 from udml.learning.model.head import finish_head, principal_head, start_head
 from udml.learning.model.network import Network
 from udml.learning.model.preprocess import Channels

@@ -34,11 +34,13 @@ run: setup
 	dvc repro
 
 # In as many processes as there are cores, four at most; a file's tests stay together.
+IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup
-	python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	python -m pytest -m "not slow" $(IN_PARALLEL)
 
 test-slow: setup
-	python -m pytest -m slow
+	python -m pytest -m slow $(IN_PARALLEL)
 
 lint: setup
 	ruff check .

@@ -132,10 +132,10 @@ def _work(work: Work[Any, Any], channel: Connection) -> None:
         pass
     except Exception as error:
         error.add_note(traceback.format_exc())  # where it was, which is not sent along
-        channel.send(_sendable(error))
+        channel.send(_in_words(error))
 
 
-def _sendable(error: Exception) -> Exception:
+def _in_words(error: Exception) -> Exception:
     """The error, or where another process could not put it together again, one that says the same."""
     try:
         pickle.loads(pickle.dumps(error))

@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 
 from udml.evaluation.metrics import Refine
-from udml.learning.mixing import mix, mix_all, without_copies
+from udml.learning.mixing import COPY, kept_first, mix, mix_all, without_copies
 from udml.search.neighbourhood import (
     DEPTH,
     NEIGHBOURS,
@@ -36,6 +36,7 @@ class Neighbourhoods:
     Attributes:
         gallery: float32 [m, d].
         positions, similarity: int32 and float32 [m, n], the graph as found, copies among it.
+        copied: bool [m], who has copies.
         nearest, weights: int32 and float32 [m, k], whom each image is mixed with.
         rounds: the gallery, and the mixtures of each round, float16 [m, d].
         counted_by: for each image those that are mixed with it, int64 each.
@@ -45,6 +46,7 @@ class Neighbourhoods:
     gallery: np.ndarray
     positions: np.ndarray
     similarity: np.ndarray
+    copied: np.ndarray
     nearest: np.ndarray
     weights: np.ndarray
     rounds: Sequence[np.ndarray]
@@ -69,7 +71,8 @@ def know_neighbourhoods(gallery: np.ndarray) -> Neighbourhoods:
         mix_all(rounds[-1], near, weights, mixed)
         rounds.append(mixed)
     counted_by = _counted_by(near, len(gallery))
-    return Neighbourhoods(gallery, positions, similarity, near, weights, rounds, counted_by, because)
+    copied = np.asarray((similarity > COPY).any(axis=1))
+    return Neighbourhoods(gallery, positions, similarity, copied, near, weights, rounds, counted_by, because)
 
 
 def refine_with(known: Neighbourhoods) -> Refine:
@@ -194,5 +197,8 @@ def _nearest_without(
     """Whom these images are mixed with where some are missing: positions and similarities [n, k]."""
     positions = known.positions[rows]
     positions = np.where(np.isin(positions, missing), np.int32(-1), positions)
-    near, weights = without_copies(positions, known.similarity[rows], known.gallery)
+    similarity = known.similarity[rows]
+    near, weights = kept_first((positions >= 0) & (similarity <= COPY), positions, similarity)
+    some = (known.copied[positions] & (positions >= 0)).any(axis=1)  # may hold copies of each other
+    near[some], weights[some] = without_copies(positions[some], similarity[some], known.gallery)
     return near[:, : known.count], weights[:, : known.count]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from udml.learning.mixing import COPY, STRETCH_ROWS, Rows, distinct, kept_first, mix, without_copies
+from udml.learning.mixing import COPY, STRETCH_ROWS, Rows, kept_first, mix, without_copies
 from udml.search.gallery import search_base
 
 NEIGHBOURS = 32  # of which the graph is made, and looked at for a query; copies take places among them
@@ -162,7 +162,13 @@ def nearest_distinct(similarity: np.ndarray, vectors: np.ndarray, k: int) -> np.
     Returns:
         int64 [at most k], places among the candidates, ascending.
     """
-    return np.flatnonzero(distinct((similarity <= COPY)[None], vectors[None])[0])[:k]
+    kept: list[int] = []
+    for place in np.flatnonzero(similarity <= COPY).tolist():
+        if len(kept) == k:
+            break
+        if (np.einsum("kd,d->k", vectors[kept], vectors[place]) <= COPY).all():
+            kept.append(place)
+    return np.array(kept, np.int64)
 
 
 def mix_one(vector: np.ndarray, similarity: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
@@ -188,7 +194,7 @@ def refined_score(
         near: places among the candidates of those that the query is mixed with, see `nearest_distinct`.
     """
     mixed = mix_one(query, similarity[near], mixtures[near])
-    return np.asarray(mixtures @ mixed + np.float32(_PLAIN_SHARE) * similarity)
+    return np.asarray(np.einsum("cd,d->c", mixtures, mixed) + np.float32(_PLAIN_SHARE) * similarity)
 
 
 def refined_order(similarity: np.ndarray, score: np.ndarray, lowest: float) -> np.ndarray:

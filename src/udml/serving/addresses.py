@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from udml.errors import UdmlError
 
@@ -32,6 +33,7 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1024)  # asked of every request
 def caller_network(address: str) -> str:
     """What of an address counts as one caller.
 

@@ -75,6 +75,7 @@ def create_app(
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
         openapi_url=None,  # served below
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # udml has its own
         lifespan=lifespan,
     )
     for module in (search_routes, collection_routes, map_routes, operation_routes):

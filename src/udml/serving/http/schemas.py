@@ -77,8 +77,13 @@ class Neighbour(Found):
     @classmethod
     def of_hit(cls, hit: answers.Hit) -> Self:
         """As the engine found it."""
-        copies = [Found.of_hit(copy) for copy in hit.copies]
-        return cls(**Found.of_hit(hit).model_dump(), copies=copies)
+        return cls(
+            id=hex_id(hit.image_id),
+            source=hit.source,
+            label=hit.label,
+            similarity=hit.similarity,
+            copies=[Found.of_hit(copy) for copy in hit.copies],
+        )
 
 
 class Neighbours(Versioned):

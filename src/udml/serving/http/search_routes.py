@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from udml.serving.http import schemas
-from udml.serving.http.dependencies import CurrentVersion, ForReaders, problems, upload_body
+from udml.serving.http.dependencies import VERSION_HEADER, CurrentVersion, ForReaders, problems, upload_body
 from udml.serving.http.search_query import SearchQuery
 from udml.serving.service.asking import UNLIKE
 from udml.serving.service.asking import search as ask
@@ -24,6 +24,7 @@ async def embed(request: Request, service: ForReaders, version: CurrentVersion) 
 
 @router.post(
     "/search",
+    response_model=schemas.Neighbours,
     responses=problems(400, 404, 408, 413, 415),
     openapi_extra=upload_body(required=False, many=True, others=[UNLIKE]),
 )
@@ -32,7 +33,7 @@ async def search(
     service: ForReaders,
     version: CurrentVersion,
     query: Annotated[SearchQuery, Query()],
-) -> schemas.Neighbours:
+) -> Response:
     """The images most like the one in the body, or like the one of the collection that has this id.
 
     With several pictures, or some to stay away from, what is like all of them together.
@@ -41,10 +42,14 @@ async def search(
     matching = await service.matching(version, wanted.where)  # a wrong filter is told before anything is done
     hits, pictures = await ask(service, request, version, wanted, query.asked())
     is_refined = wanted.refine == "auto" and version.searcher.knows_neighbourhoods
-    return schemas.Neighbours(
+    answer = schemas.Neighbours(
         version=version.name,
         refine="neighbourhood" if is_refined else "none",
         no_match_below=version.searcher.no_match_below if pictures == 1 else None,
         matching=matching,
         neighbours=[schemas.Neighbour.of_hit(hit) for hit in hits],
+    )
+    # FastAPI would check it once more, and write it then
+    return Response(
+        answer.model_dump_json(), media_type="application/json", headers={VERSION_HEADER: version.name}
     )

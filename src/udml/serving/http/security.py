@@ -8,7 +8,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from udml import tracing
@@ -30,7 +30,7 @@ _MAX_URL_BYTES = 16 * 2**10
 _MAX_FIELDS = 100
 _OPERATION_PATHS = ("/healthz", "/readyz", "/metrics")  # always answered: nothing else takes their room
 _EMBEDDING_PATHS = ("/v1/search", "/v1/embed")
-_HEADERS = {
+_HEADERS = {  # of every answer that does not say otherwise itself
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -39,7 +39,9 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "geolocation=(), microphone=(), payment=(), usb=()",
+    "Cache-Control": "no-store",
 }
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 
 
 class RateLimit:
@@ -104,10 +106,9 @@ class Guard:
             nonlocal status, answering
             if message["type"] == "http.response.start":
                 status, answering = message["status"], True
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                said = {name for name, _ in message["headers"]}
+                more = [field for field in _RAW_HEADERS if field[0] not in said]
+                message = {**message, "headers": [*message["headers"], *more]}
             elif bodiless:
                 message = {**message, "body": b""}
             await send(message)

@@ -1,6 +1,7 @@
 """Commands of the service: `serve`, and `keys`, which says who may use it."""
 
 import argparse
+import os
 from pathlib import Path
 
 from udml import paths
@@ -79,6 +80,9 @@ def _add_serve(commands: Commands) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    # FAISS's threads would spin for a while after each search; a service has other work for the cores. It is
+    # read once, when FAISS is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from udml.serving.serve import serve
     from udml.serving.service.settings import Settings
 

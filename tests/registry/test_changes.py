@@ -100,6 +100,7 @@ def test_what_no_stage_depends_on_is_not(workspace: Path, capsys: pytest.Capture
     assert json.loads((workspace / "models" / LEASE_FILE).read_text())["holder"] == ""
 
 
+@pytest.mark.slow
 def test_what_was_judged_is_not_tried_again(workspace: Path) -> None:
     models = workspace / "models"
     store.promote(models, "v1", "")

@@ -68,6 +68,7 @@ def in_a_process_killed_at(moment: int, work: Callable[[], object]) -> bool:
     return status == KILLED
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(

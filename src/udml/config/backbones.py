@@ -16,6 +16,7 @@ NOT_TIMMS = ("googlenet",)  # torchvision's
 _MODEL = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 _RENAMED = re.compile(r"^register_model_deprecations\(__name__, \{\n(.*?)^\}\)", re.MULTILINE | re.DOTALL)
 _OLD_NAME = re.compile(r"^\s*['\"](\w+)['\"]\s*:", re.MULTILINE)
+_TAGGED = re.compile(r"['\"](\w+)\.([\w.]+)\*?['\"]")
 _SHOWN = 5
 
 
@@ -33,8 +34,8 @@ def require_backbone(name: str) -> None:
     model, _, tag = name.partition(".")
     if model not in known:
         raise unknown_model(name, sorted(known))
-    tags = re.findall(rf"['\"]{re.escape(model)}\.([\w.]+)\*?['\"]", _timms_text()) if tag else []
-    if tags and tag not in tags:
+    tags = _tags().get(model, [])
+    if tag and tags and tag not in tags:
         raise unknown_tag(name, tags)
 
 
@@ -59,6 +60,15 @@ def model_names() -> frozenset[str]:
     text = _timms_text()
     renamed = (name for block in _RENAMED.findall(text) for name in _OLD_NAME.findall(block))
     return frozenset((*_MODEL.findall(text), *renamed))
+
+
+@cache
+def _tags() -> dict[str, list[str]]:
+    """Of each name before a dot in quotes, which models' are among, what stands behind it."""
+    tags: dict[str, list[str]] = {}
+    for name, tag in _TAGGED.findall(_timms_text()):
+        tags.setdefault(name, []).append(tag)
+    return tags
 
 
 @cache

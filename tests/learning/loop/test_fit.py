@@ -225,6 +225,7 @@ def test_training_from_images_that_stay_on_the_device(
         assert one["rotation_loss"] == pytest.approx(other["rotation_loss"], rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_computes_what_the_plain_one_does() -> None:
     """What a GPU runs, but for the code generator: the graph is captured whole and differentiated."""
     params = tiny_params(rotation_images=4)

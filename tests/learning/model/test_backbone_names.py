@@ -36,10 +36,11 @@ def test_a_name_that_is_none_is_refused_with_those_like_it(name: str, said: str)
 
 
 def test_where_timm_is_not_installed_any_name_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cached in (backbones.model_names, backbones._timms_text):
+    caches = (backbones.model_names, backbones._tags, backbones._timms_text)
+    for cached in caches:
         cached.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(backbones, "find_spec", lambda name: None)
         require_backbone("resnet5O")
-    for cached in (backbones.model_names, backbones._timms_text):
+    for cached in caches:
         cached.cache_clear()

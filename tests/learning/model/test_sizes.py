@@ -18,8 +18,8 @@ from udml.learning.model.sizes import feature_dim
         ),
         ("vit_small_patch14_reg4_dinov2", 96, "the nearest that it does: 84 and 98"),
         ("hiera_tiny_224", 90, "the nearest that it does: 64 and 96"),
-        ("inception_v4", 70, "the nearest that it does: 75 and 299"),
-        ("efficientformer_l1", 230, "the nearest that it does: 224"),
+        pytest.param("inception_v4", 70, "the nearest that it does: 75 and 299", marks=pytest.mark.slow),
+        pytest.param("efficientformer_l1", 230, "the nearest that it does: 224", marks=pytest.mark.slow),
     ],
 )
 def test_a_size_that_does_not_fit_is_refused_with_the_nearest_that_do(

@@ -8,6 +8,7 @@ import multiprocessing as mp
 import os
 import pickle
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,12 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from udml.compute.work import Items, Place, Work, left_to_do
+from udml.compute.work import Count, Items, Place, Work, left_to_do
 from udml.errors import UdmlError
 from udml.machine import usable_cores
 from udml.progress import progress
 
 _Crew = dict[Connection, SpawnProcess]
+_TELL_SECONDS = 0.1
 _DONE = None  # said of an item by who did it, and to whom there are no more
 
 
@@ -126,13 +128,30 @@ def _work(work: Work[Any, Any], channel: Connection) -> None:
     try:
         tool = work.open(Place(1))
         while (item := channel.recv()) is not _DONE:
-            work.do(tool, item, channel.send)
+            with _counting(channel) as count:
+                work.do(tool, item, count)
             channel.send(_DONE)
     except KeyboardInterrupt:  # as who started it was, too
         pass
     except Exception as error:
         error.add_note(traceback.format_exc())  # where it was, which is not sent along
         channel.send(_in_words(error))
+
+
+@contextmanager
+def _counting(channel: Connection) -> Iterator[Count]:
+    """Tells how many images are done, a few times a second: a message for each keeps the other end busy."""
+    untold, told = 0, time.monotonic()
+
+    def count(images: int) -> None:
+        nonlocal untold, told
+        untold += images
+        if (now := time.monotonic()) - told > _TELL_SECONDS:
+            channel.send(untold)
+            untold, told = 0, now
+
+    yield count
+    channel.send(untold)
 
 
 def _in_words(error: Exception) -> Exception:

@@ -1,11 +1,13 @@
 """The seam: which engine is taken, what the local one does, and that nothing but `ray` itself needs Ray."""
 
 import ast
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -115,6 +117,20 @@ def test_a_process_that_is_killed_is_told_of_and_the_others_finish_what_they_hav
     assert items[0].file.read_text() == "4"
     run_here(squares(), [items[0], *items[2:]])
     assert [items[place].file.read_text() for place in (0, 2, 3)] == ["4", "9", "16"]
+
+
+def test_images_are_counted_now_and_then_and_none_is_forgotten() -> None:
+    here, there = multiprocessing.Pipe(duplex=False)
+    with local._counting(there) as count:
+        for _ in range(10_000):
+            count(2)
+    there.close()
+    told = []
+    with suppress(EOFError):
+        while True:
+            told.append(here.recv())
+    assert sum(told) == 20_000
+    assert len(told) < 1_000
 
 
 def test_a_worker_of_a_node_gives_errors_back_and_makes_nothing_twice(tmp_path, monkeypatch) -> None:

@@ -10,6 +10,7 @@ from udml.search.neighbourhood import (
     NEIGHBOURS,
     choose_mixed,
     first_copies,
+    nearest_distinct,
     neighbour_graph,
     reciprocity,
     refined_order,
@@ -51,6 +52,21 @@ def slow_graph_row(vectors, row):
             found.append(int(other))
             seen.append(vectors[other])
     return found
+
+
+@pytest.mark.parametrize("k", [0, 1, 4, 40])
+@pytest.mark.parametrize("copies", [0, 5, 24])
+def test_a_query_is_mixed_with_its_nearest_that_are_no_copies(copies, k):
+    vectors = things(1, count=24, noise=0)
+    vectors[:copies] = unit(vectors[[1] * copies] + 1e-3)
+    query = vectors[0]
+    vectors = vectors[np.argsort(-(vectors @ query), kind="stable")]
+    similarity = vectors @ query
+    by_definition: list[int] = []
+    for place in range(len(vectors)):
+        if all(float(vectors[place] @ other) <= COPY for other in (query, *vectors[by_definition])):
+            by_definition.append(place)
+    assert nearest_distinct(similarity, vectors, k).tolist() == by_definition[:k]
 
 
 @pytest.mark.parametrize("copies", [1, 2, 3])

@@ -33,14 +33,16 @@ run: setup
 	@udml data ensure
 	dvc repro
 
-# In as many processes as there are cores, four at most; a file's tests stay together.
-IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+# In as many processes as there are cores, four at most.
+IN_PARALLEL := --numprocesses auto --maxprocesses 4
 
+# A file's tests stay together.
 test: setup
-	python -m pytest -m "not slow" $(IN_PARALLEL)
+	python -m pytest -m "not slow" $(IN_PARALLEL) --dist loadfile
 
+# The slowest files alone would keep one process busy when the others are done.
 test-slow: setup
-	python -m pytest -m slow $(IN_PARALLEL)
+	python -m pytest -m slow $(IN_PARALLEL) --dist worksteal
 
 lint: setup
 	ruff check .

@@ -1,11 +1,15 @@
-"""What training says where halves of the images do not agree on its clusters."""
+"""What training says and does where halves of the images do not agree on its clusters."""
+
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from tests.learning.tiny import tiny_params
+from udml.learning.loop.steps import set_learning_rate
 from udml.learning.train import _doubt
 
-
-@pytest.mark.parametrize(
+WITH_AND_WITHOUT = pytest.mark.parametrize(
     ("record", "told"),
     [
         ({"strengths_by_cluster_size": {"25": 0.18, "16": 0.14}, "found_cluster_size": 25}, "only 18% of"),
@@ -15,6 +19,24 @@ from udml.learning.train import _doubt
         ({}, ""),  # the number was given
     ],
 )
+
+
+@WITH_AND_WITHOUT
 def test_doubtful_pseudo_classes_are_told(record: dict[str, object], told: str) -> None:
     assert bool(_doubt(record)) == bool(told)
     assert told in _doubt(record)
+
+
+@WITH_AND_WITHOUT
+def test_doubtful_pseudo_classes_are_learnt_at_half_the_rate(record: dict[str, object], told: str) -> None:
+    params = tiny_params(learning_rate_schedule="constant")
+    optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1.0)
+    run = SimpleNamespace(
+        params=params,
+        optimiser=optimiser,
+        clusters=2,
+        data=SimpleNamespace(images=[0] * 8),
+        state=SimpleNamespace(rounds=[record]),
+    )
+    set_learning_rate(run, 0)  # type: ignore[arg-type]
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(params.learning_rate * (0.5 if told else 1.0))

@@ -30,8 +30,7 @@ from udml.files import (
 )
 from udml.learning import selection
 from udml.learning.labels.judged import links_of
-from udml.learning.labels.number import DOUBTFUL_STRENGTH
-from udml.learning.labels.telling import found_on_a_part
+from udml.learning.labels.telling import doubtful_strength, found_on_a_part
 from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
@@ -143,7 +142,7 @@ def _work_key(
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-6", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
+        "train-7", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
         content.hexdigest(), torch.__version__, *([list(said)] if said else []),
     )  # fmt: skip
 
@@ -254,11 +253,11 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
 
 def _doubt(first: dict[str, Any]) -> str:
     """What speaks against the pseudo-classes, if anything does, from the first round's record."""
-    strength = first.get("strengths_by_cluster_size", {}).get(str(first.get("found_cluster_size")), 1.0)
-    if strength >= DOUBTFUL_STRENGTH:
+    strength = doubtful_strength(first)
+    if strength is None:
         return ""
     return (
         f"two halves of the images agree on only {strength:.0%} of the pairs in a cluster, so pseudo-classes "
-        "are doubtful: see in the report whether training beats the whitened backbone, or ask people with "
-        "`udml judge`"
+        "are doubtful, and the learning rate was half of train.learning_rate: see in the report whether "
+        "training beats the whitened backbone, or ask people with `udml judge`"
     )

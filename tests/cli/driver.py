@@ -180,9 +180,10 @@ def _stop_when_serving(said: Path) -> None:
     """`udml serve` runs until it is told to stop: tell it, as soon as it serves."""
     while b"serving on" not in said.read_bytes():
         time.sleep(0.05)
-    while True:  # a signal between that line and the server's own handlers would be lost
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.2)
+    # a signal between that line and the server's own handlers would be lost; a second one may come too late
+    while getattr(signal.getsignal(signal.SIGTERM), "__name__", "") != "handle_exit":
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _child(request: dict[str, Any], out: Path, err: Path, left: Path) -> None:

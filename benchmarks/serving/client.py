@@ -151,15 +151,22 @@ async def in_turn(port: int, requests: Sequence[Request], connections: int) -> l
 
 
 async def at_a_rate(
-    port: int, request: Callable[[int], Request], per_second: float, seconds: float
+    port: int, request: Callable[[int], Request], per_second: float, seconds: float, again: bool = False
 ) -> list[Reply]:
-    """Send requests at a fixed rate, whether the ones before are answered or not."""
+    """Send requests at a fixed rate, whether the ones before are answered or not.
+
+    With `again` one that was cut off is sent once more, as clients do: where there are too many connections,
+    one gives way to another, perhaps as its next request is under way.
+    """
     idle: list[Connection] = []
     replies: list[Reply] = []
 
     async def send(number: int) -> None:
         one = idle.pop() if idle else Connection(port)
-        replies.append(await one.ask(number, request(number)))
+        reply = await one.ask(number, request(number))
+        if again and reply.status == 0:
+            reply = await one.ask(number, request(number))
+        replies.append(reply)
         idle.append(one)
 
     began = time.perf_counter()

@@ -89,8 +89,9 @@ def overload(root: Path, queries: Sequence[bytes], seconds: float, times: float 
         offered = times * sustained
         replies, memory = [], []
         for part in (0.25, 0.75):
-            request = lambda n: requests[n % len(requests)]  # noqa: E731
-            sent = at_a_rate(served.port, request, offered, part * seconds, again=True)
+            sent = at_a_rate(
+                served.port, lambda n: requests[n % len(requests)], offered, part * seconds, again=True
+            )
             replies += asyncio.run(sent)
             memory.append(served.rss_mib)
     answered = [r for r in replies if r.status == 200 and is_right(r, right[r.request % len(right)])]

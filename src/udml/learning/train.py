@@ -30,7 +30,8 @@ from udml.files import (
 )
 from udml.learning import selection
 from udml.learning.labels.judged import links_of
-from udml.learning.labels.telling import doubtful_strength, found_on_a_part
+from udml.learning.labels.number import doubtful_strength
+from udml.learning.labels.telling import found_on_a_part
 from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet

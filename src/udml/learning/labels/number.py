@@ -14,7 +14,9 @@ images (docs/labels.md has the table); no label is read here.
 Shapes: n images, d vector length, k clusters.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -105,3 +107,13 @@ def also_together(predicted: np.ndarray, own: np.ndarray) -> float:
     _, shared = np.unique(np.stack([own, predicted]), axis=1, return_counts=True)
     pairs = float((sizes * (sizes - 1.0)).sum())
     return float((shared * (shared - 1.0)).sum()) / pairs if pairs else 0.0
+
+
+def doubtful_strength(first: Mapping[str, Any]) -> float | None:
+    """The share of pairs in a cluster on which two halves of the images agree, where that is too little.
+
+    None where it is enough, and where the number of clusters was given, so that nobody looked.
+    """
+    strengths = first.get("strengths_by_cluster_size", {})
+    strength: float | None = strengths.get(str(first.get("found_cluster_size")))
+    return None if strength is None or strength >= DOUBTFUL_STRENGTH else strength

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from udml.config import Train
-from udml.learning.labels.telling import doubtful_strength
+from udml.learning.labels.number import doubtful_strength
 from udml.learning.loop.batches import draw_batch, members_by_cluster
 from udml.learning.loop.replay import Replay
 from udml.learning.loop.run import Run

@@ -1,6 +1,7 @@
 """Progress bars with an estimate of the time left; readable in a log file too."""
 
 import sys
+import threading
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -9,6 +10,9 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 _LOG_SECONDS = 10.0
+
+# tqdm's own lock is a semaphore between processes, whose name outlives whoever is killed while making it
+tqdm.set_lock(threading.RLock())
 
 
 def say_going_on(done: int, total: int, unit: str) -> None:

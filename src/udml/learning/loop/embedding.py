@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from udml.config import Train
+from udml.learning.loop.drawing import DrawnViews
 from udml.learning.loop.feature_bank import OneView
 from udml.learning.loop.run import Run
 from udml.learning.model.head import finish_head
 from udml.learning.views.device import send
+from udml.learning.views.training import prefetch
 from udml.progress import progress
 
 EMBED_BATCH = 256
@@ -39,9 +41,9 @@ def shipping_head(run: Run, features: np.ndarray) -> nn.Linear:
 
 @torch.inference_mode()
 def embed(
-    run: Run, views: np.ndarray | OneView, description: str = "", with_features: bool = False
+    run: Run, views: np.ndarray | OneView | DrawnViews, description: str = "", with_features: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of fixed views.
+    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of views.
 
     Processes take turns of `EMBED_BATCH` images and put the parts together again.
     """
@@ -49,10 +51,11 @@ def embed(
     rank, size = run.device.accelerator.process_index, run.device.accelerator.num_processes
     parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     mine = list(starts)[rank::size]
-    for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
+    batches = prefetch(lambda start: views[start : start + EMBED_BATCH], mine)
+    shown = progress(mine, description, unit="batch") if description and rank == 0 else mine
+    for start, batch in zip(shown, batches, strict=True):
         with run.device.accelerator.autocast():
-            pixels = send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
-            features = run.features(pixels)
+            features = run.features(_on_device(run, batch))
             embeddings = run.average.embed(features)
         kept = features if with_features else features[:, :0]
         parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
@@ -65,6 +68,10 @@ def embed(
         empty = np.empty((0, run.params.embedding_dim), np.float32)
         return empty, empty
     return np.concatenate([p[0] for p in ordered]), np.concatenate([p[1] for p in ordered])
+
+
+def _on_device(run: Run, batch: np.ndarray | torch.Tensor) -> torch.Tensor:
+    return batch if isinstance(batch, torch.Tensor) else send(batch, run.device.accelerator.device)
 
 
 @torch.inference_mode()

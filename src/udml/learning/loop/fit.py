@@ -30,6 +30,7 @@ from udml.learning.labels.pseudo_labels import (
     nmi,
     unit_means,
 )
+from udml.learning.loop.averaging import averaged_features
 from udml.learning.loop.checkpoint import (
     BEST_FILE,
     SHIPPED_FILE,
@@ -138,8 +139,12 @@ def judge_and_cluster(run: Run) -> None:
         return
     head = shipping_head(run, features)
     shipping = embed_features(run, features, head)
-    # with a random head the trunk's own features are the better start, as in the paper
-    vectors = unit_rows(features) if first and params.head_start == "random" else shipping
+    # k-means goes by one view, as in the paper
+    several = params.labels == "graph" and run.data.taught is None
+    seen = averaged_features(run, features) if several else features
+    # with a random head the trunk's own features are the better start, as there
+    untrained = first and params.head_start == "random"
+    vectors = unit_rows(seen) if untrained else embed_features(run, seen, head)
     found = find_number(run, vectors) if first else {}
     clustering = pseudo_labels(run, vectors, first)
     # proxies live where the loss does, before the head is finished

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from udml.config import Train
-from udml.learning.loop.drawing import DrawnViews
+from udml.learning.loop.drawing import Looked
 from udml.learning.loop.feature_bank import OneView
 from udml.learning.loop.run import Run
 from udml.learning.model.head import finish_head
@@ -41,7 +41,7 @@ def shipping_head(run: Run, features: np.ndarray) -> nn.Linear:
 
 @torch.inference_mode()
 def embed(
-    run: Run, views: np.ndarray | OneView | DrawnViews, description: str = "", with_features: bool = False
+    run: Run, views: np.ndarray | OneView | Looked, description: str = "", with_features: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of views.
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from udml.config import Train
 from udml.learning.labels.number import doubtful_strength
 from udml.learning.loop.batches import draw_batch, members_by_cluster
-from udml.learning.loop.drawing import drawn_views
+from udml.learning.loop.drawing import random_views_of
 from udml.learning.loop.replay import Replay
 from udml.learning.loop.run import Run
 from udml.learning.loop.schedule import Leg, leg_of, planned_steps
@@ -88,7 +88,7 @@ def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[tor
     labels = send(run.state.assignment[rows], device)
     if run.data.bank is not None:
         return send(run.data.bank.draw(rows, seed)[first : first + share], device), labels
-    return drawn_views(run, mine, variation, seed, first), labels
+    return random_views_of(run, mine, variation, seed, first), labels
 
 
 def set_learning_rate(run: Run, step: int) -> None:

@@ -3,10 +3,11 @@
 Labels are read for one purpose, `label_nmi` in the log. Nothing that shapes the weights sees them.
 """
 
+import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,9 @@ from udml.learning.loop.schedule import how_it_ended
 from udml.learning.model.backbone import Backbone
 from udml.learning.model.network import ModelSpec, save, start_network
 from udml.learning.model.weights import weights_sha256
+from udml.learning.views.looks import look_at, looks_at
 from udml.learning.views.strong import strong_views
-from udml.learning.views.training import fixed_view, write_fixed_views
+from udml.learning.views.training import fixed_view, write_views
 from udml.machine import keep_freed_memory, usable_cores
 from udml.parquet import write_table
 
@@ -110,16 +112,25 @@ def load_training_set(
     images = _Rows(store, kept)
     strong = strong_views([store[row] for row in held_rows], params.seed)
 
-    def fixed(pictures: list[np.ndarray]) -> np.ndarray:
-        return np.stack([fixed_view(picture, params.input_px, params.crop_share) for picture in pictures])
+    def fixed(picture: np.ndarray) -> np.ndarray:
+        return fixed_view(picture, params.input_px, params.crop_share)
 
+    def every(name: str, view: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return write_views(scratch / f"{name}.u8", images, params.input_px, view)
+
+    # k-means goes by one view, as in the paper
+    looks = looks_at(len(images)) if params.labels == "graph" else ()
     labels = catalog["label"].iloc[kept]
     return TrainingSet(
         images,
-        write_fixed_views(scratch / "views.u8", images, params.input_px, params.crop_share),
-        fixed([store[row] for row in held_rows]),
-        fixed(strong),
+        every("fixed views", fixed),
+        np.stack([fixed(store[row]) for row in held_rows]),
+        np.stack([fixed(picture) for picture in strong]),
         None if labels.isna().any() else labels.astype("category").cat.codes.to_numpy(),
+        looks=[
+            every(f"look {number}", functools.partial(look_at, look=look, input_px=params.input_px))
+            for number, look in enumerate(looks, 1)
+        ],
     ), kept
 
 
@@ -143,7 +154,7 @@ def _work_key(
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-7", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
+        "train-8", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
         content.hexdigest(), torch.__version__, *([list(said)] if said else []),
     )  # fmt: skip
 

@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from udml.learning.views.training import (
     light_tables,
     prefetch,
     random_views,
-    write_fixed_views,
+    write_views,
 )
 
 EVERYTHING = Variation((0.16, 1.0), turn_degrees=15, light_stops=0.5, cast_stops=0.1)
@@ -102,9 +103,10 @@ def test_the_fixed_view_of_a_flat_picture_is_flat() -> None:
 def test_fixed_views_are_made_once(tmp_path: Path) -> None:
     images = pictures()
     path = tmp_path / "views.u8"
-    first = write_fixed_views(path, images, 32, 1.0)
+    view = functools.partial(fixed_view, input_px=32, crop_share=1.0)
+    first = write_views(path, images, 32, view)
     assert np.array_equal(first[4], fixed_view(images[4], 32, 1.0))
-    again = write_fixed_views(path, [np.zeros_like(i) for i in images], 32, 1.0)
+    again = write_views(path, [np.zeros_like(i) for i in images], 32, view)
     assert np.array_equal(first, again)
 
 

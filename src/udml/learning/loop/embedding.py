@@ -11,12 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from udml.config import Train
-from udml.learning.loop.drawing import Looked
 from udml.learning.loop.feature_bank import OneView
 from udml.learning.loop.run import Run
 from udml.learning.model.head import finish_head
 from udml.learning.views.device import send
-from udml.learning.views.training import prefetch
 from udml.progress import progress
 
 EMBED_BATCH = 256
@@ -41,9 +39,9 @@ def shipping_head(run: Run, features: np.ndarray) -> nn.Linear:
 
 @torch.inference_mode()
 def embed(
-    run: Run, views: np.ndarray | OneView | Looked, description: str = "", with_features: bool = False
+    run: Run, views: np.ndarray | OneView, description: str = "", with_features: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of views.
+    """Pooled features [n, c] (empty unless asked for) and unit embeddings [n, d] of fixed views.
 
     Processes take turns of `EMBED_BATCH` images and put the parts together again.
     """
@@ -51,11 +49,10 @@ def embed(
     rank, size = run.device.accelerator.process_index, run.device.accelerator.num_processes
     parts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     mine = list(starts)[rank::size]
-    batches = prefetch(lambda start: views[start : start + EMBED_BATCH], mine)
-    shown = progress(mine, description, unit="batch") if description and rank == 0 else mine
-    for start, batch in zip(shown, batches, strict=True):
+    for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
         with run.device.accelerator.autocast():
-            features = run.features(_on_device(run, batch))
+            pixels = send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
+            features = run.features(pixels)
             embeddings = run.average.embed(features)
         kept = features if with_features else features[:, :0]
         parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
@@ -70,8 +67,13 @@ def embed(
     return np.concatenate([p[0] for p in ordered]), np.concatenate([p[1] for p in ordered])
 
 
-def _on_device(run: Run, batch: np.ndarray | torch.Tensor) -> torch.Tensor:
-    return batch if isinstance(batch, torch.Tensor) else send(batch, run.device.accelerator.device)
+def averaged_over_looks(run: Run, features: np.ndarray) -> np.ndarray:
+    """Features of training images, those given of their fixed views and of their looks, averaged: [n, c]."""
+    total = features.copy()
+    for number, look in enumerate(run.data.looks, 1):
+        name = f"round {len(run.state.rounds)}: look {number} of {len(run.data.looks)}"
+        total += embed(run, look, name, with_features=True)[0]
+    return total / np.float32(1 + len(run.data.looks))
 
 
 @torch.inference_mode()

@@ -30,7 +30,6 @@ from udml.learning.labels.pseudo_labels import (
     nmi,
     unit_means,
 )
-from udml.learning.loop.averaging import averaged_features
 from udml.learning.loop.checkpoint import (
     BEST_FILE,
     SHIPPED_FILE,
@@ -40,7 +39,13 @@ from udml.learning.loop.checkpoint import (
     write_tensors,
 )
 from udml.learning.loop.clustering import agreed, find_number, pseudo_labels
-from udml.learning.loop.embedding import embed, embed_features, is_finished, shipping_head
+from udml.learning.loop.embedding import (
+    averaged_over_looks,
+    embed,
+    embed_features,
+    is_finished,
+    shipping_head,
+)
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.loop.schedule import UNFIT, Clock, decide, leg_of
 from udml.learning.loop.steps import take_steps
@@ -139,12 +144,10 @@ def judge_and_cluster(run: Run) -> None:
         return
     head = shipping_head(run, features)
     shipping = embed_features(run, features, head)
-    # k-means goes by one view, as in the paper
-    several = params.labels == "graph" and run.data.taught is None
-    seen = averaged_features(run, features) if several else features
-    # with a random head the trunk's own features are the better start, as there
+    labelled_by = averaged_over_looks(run, features) if run.data.taught is None else features
+    # with a random head the trunk's own features are the better start, as in the paper
     untrained = first and params.head_start == "random"
-    vectors = unit_rows(seen) if untrained else embed_features(run, seen, head)
+    vectors = unit_rows(labelled_by) if untrained else embed_features(run, labelled_by, head)
     found = find_number(run, vectors) if first else {}
     clustering = pseudo_labels(run, vectors, first)
     # proxies live where the loss does, before the head is finished

@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from udml.config import Train
 from udml.learning.labels.number import doubtful_strength
 from udml.learning.loop.batches import draw_batch, members_by_cluster
-from udml.learning.loop.drawing import random_views_of
 from udml.learning.loop.replay import Replay
 from udml.learning.loop.run import Run
 from udml.learning.loop.schedule import Leg, leg_of, planned_steps
 from udml.learning.model.network import ROTATIONS
-from udml.learning.views.device import send
-from udml.learning.views.training import Variation, prefetch
+from udml.learning.views.device import resident_views, send
+from udml.learning.views.training import Variation, draw_all, prefetch, random_views
 from udml.progress import progress
 
 DOUBTFUL_RATE = 0.5  # chosen on training classes of cars98 that were left out (docs/labels.md)
@@ -88,7 +87,11 @@ def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[tor
     labels = send(run.state.assignment[rows], device)
     if run.data.bank is not None:
         return send(run.data.bank.draw(rows, seed)[first : first + share], device), labels
-    return random_views_of(run, mine, variation, seed, first), labels
+    if run.device.resident is None:
+        images = [run.data.images[int(row)] for row in mine]
+        return send(random_views(images, params.input_px, variation, seed, first), device), labels
+    drawn = draw_all(run.device.resident.size[mine].tolist(), variation, seed, first)
+    return resident_views(run.device.resident, mine, drawn, params.input_px), labels
 
 
 def set_learning_rate(run: Run, step: int) -> None:

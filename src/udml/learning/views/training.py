@@ -151,10 +151,10 @@ def fixed_view(image: np.ndarray, input_px: int, crop_share: float) -> np.ndarra
     return pixels[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
 
-def write_fixed_views(
-    path: Path, images: Sequence[np.ndarray], input_px: int, crop_share: float
+def write_views(
+    path: Path, images: Sequence[np.ndarray], input_px: int, view: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Make the fixed view of every image once, into a memory-mapped uint8 [n, S, S, 3] file.
+    """Make a view of every image once, into a memory-mapped uint8 [n, S, S, 3] file.
 
     Every clustering round reads it. A finished file at `path` is used as it is.
     """
@@ -164,9 +164,9 @@ def write_fixed_views(
             views = np.memmap(temporary, np.uint8, "w+", shape=shape)
 
             def make(row: int) -> None:
-                views[row] = fixed_view(images[row], input_px, crop_share)
+                views[row] = view(images[row])
 
-            for _ in progress(pool.map(make, range(len(images))), "fixed views", len(images), "image"):
+            for _ in progress(pool.map(make, range(len(images))), path.stem, len(images), "image"):
                 pass
             views.flush()
     # copy-on-write rather than read-only, of which torch warns; nobody writes to it

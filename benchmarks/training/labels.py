@@ -1,4 +1,4 @@
-"""Pseudo-labels by k-means and by the graph of neighbours, each with its training, on left-out classes.
+"""Pseudo-labels by k-means, by the graph of neighbours, and by it without looks, on left-out classes.
 
     python -m benchmarks.training.labels --prepared places=artifacts/prepare grocery=DIR ...
 
@@ -23,12 +23,15 @@ from udml.evaluation.agreement import adjusted_mutual_information
 from udml.learning.loop.run import Run
 from udml.machine import keep_freed_memory
 
+ONE_VIEW = "graph-of-one-view"
+WAYS = (*LABELS, ONE_VIEW)
+
 
 def main() -> None:
     """Train every way on every set with every seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--prepared", nargs="+", required=True, metavar="NAME=DIR", help="sets with labels")
-    parser.add_argument("--ways", nargs="+", choices=LABELS, default=list(LABELS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--steps", type=int, default=90)
     parser.add_argument("--same-light", action="store_true", help="training views keep light and colour")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -51,7 +54,10 @@ def main() -> None:
 def _show(place: str, way: str, photos: Photos, params: Train) -> None:
     """Train one way; a row of every checkpoint."""
     with tempfile.TemporaryDirectory() as scratch:
-        run = our_start(photos, dataclasses.replace(params, labels=way), Path(scratch))
+        labels = "graph" if way == ONE_VIEW else way
+        run = our_start(photos, dataclasses.replace(params, labels=labels), Path(scratch))
+        if way == ONE_VIEW:
+            run.data = dataclasses.replace(run.data, looks=())
         for _ in rounds(run):
             print(_row(place, way, photos, run), flush=True)
 

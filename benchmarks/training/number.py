@@ -37,7 +37,8 @@ def main() -> None:
     photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params.crop_share)
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
-        features = embedding.embed(run, run.data.views, "embed", True)[0]
+        one_view = embedding.embed(run, run.data.views, "embed", True)[0]
+        features = embedding.averaged_over_looks(run, one_view)
     labels = run.data.monitor_labels
     if labels is None:
         raise SystemExit("the training images have no labels: there is nothing to compare with")

@@ -123,12 +123,12 @@ def load_training_set(
     labels = catalog["label"].iloc[kept]
     return TrainingSet(
         images,
-        every("fixed views", fixed),
+        every("fixed-views", fixed),
         np.stack([fixed(store[row]) for row in held_rows]),
         np.stack([fixed(picture) for picture in strong]),
         None if labels.isna().any() else labels.astype("category").cat.codes.to_numpy(),
         looks=[
-            every(f"look {number}", functools.partial(look_at, look=look, input_px=params.input_px))
+            every(f"look-{number}", functools.partial(look_at, look=look, input_px=params.input_px))
             for number, look in enumerate(looks, 1)
         ],
     ), kept

@@ -40,7 +40,7 @@ from udml.learning.loop.schedule import how_it_ended
 from udml.learning.model.backbone import Backbone
 from udml.learning.model.network import ModelSpec, save, start_network
 from udml.learning.model.weights import weights_sha256
-from udml.learning.views.looks import look_at, looks_at
+from udml.learning.views.looks import fixed_look, looks_at
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view, write_views
 from udml.machine import keep_freed_memory, usable_cores
@@ -128,7 +128,7 @@ def load_training_set(
         np.stack([fixed(picture) for picture in strong]),
         None if labels.isna().any() else labels.astype("category").cat.codes.to_numpy(),
         looks=[
-            every(f"look-{number}", functools.partial(look_at, look=look, input_px=params.input_px))
+            every(f"look-{number}", functools.partial(fixed_look, look=look, input_px=params.input_px))
             for number, look in enumerate(looks, 1)
         ],
     ), kept

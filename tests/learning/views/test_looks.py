@@ -13,11 +13,11 @@ from udml.learning.loop import fit
 from udml.learning.loop.embedding import averaged_over_looks, embed
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.mixing import unit_rows
-from udml.learning.views.looks import LOOKS, Look, look_at, looks_at
+from udml.learning.views.looks import LOOKS, FixedLook, fixed_look, looks_at
 
 
 def with_looks(data: TrainingSet) -> TrainingSet:
-    looks = [np.stack([look_at(image, look, 32) for image in data.images]) for look in LOOKS]
+    looks = [np.stack([fixed_look(image, look, 32) for image in data.images]) for look in LOOKS]
     return TrainingSet(
         data.images, data.views, data.held_views, data.held_strong_views, data.monitor_labels, looks=looks
     )
@@ -42,17 +42,17 @@ def test_a_look_is_a_square_part_at_its_place(size: tuple[int, int]) -> None:
     down, across = np.mgrid[0:height, 0:width]
     image = np.stack([across, down, np.zeros_like(across)], axis=2).astype(np.uint8)
     side = min(size) // 2
-    view = look_at(image, Look(0.25, 0.0, 1.0, 0.0, mirrored=False), side)
+    view = fixed_look(image, FixedLook(0.25, 0.0, 1.0, 0.0, mirrored=False), side)
     assert np.array_equal(view, image[height - side :, :side])
-    mirrored = look_at(image, Look(0.25, 0.0, 1.0, 0.0, mirrored=True), side)
+    mirrored = fixed_look(image, FixedLook(0.25, 0.0, 1.0, 0.0, mirrored=True), side)
     assert np.array_equal(mirrored, view[:, ::-1])
-    assert not np.array_equal(look_at(image, Look(0.25, 0.0, 1.0, 20.0, mirrored=False), side), view)
+    assert not np.array_equal(fixed_look(image, FixedLook(0.25, 0.0, 1.0, 20.0, mirrored=False), side), view)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (33, 32)])
 @pytest.mark.parametrize("look", LOOKS)
-def test_any_image_can_be_looked_at(look: Look, size: tuple[int, int]) -> None:
-    view = look_at(np.full((*size, 3), 9, np.uint8), look, 32)
+def test_any_image_can_be_looked_at(look: FixedLook, size: tuple[int, int]) -> None:
+    view = fixed_look(np.full((*size, 3), 9, np.uint8), look, 32)
     assert view.shape == (32, 32, 3)
     assert view.dtype == np.uint8
 

@@ -144,10 +144,14 @@ def judge_and_cluster(run: Run) -> None:
         return
     head = shipping_head(run, features)
     shipping = embed_features(run, features, head)
-    labelled_by = averaged_over_looks(run, features) if run.data.taught is None else features
-    # with a random head the trunk's own features are the better start, as in the paper
-    untrained = first and params.head_start == "random"
-    vectors = unit_rows(labelled_by) if untrained else embed_features(run, labelled_by, head)
+    seen, vectors = features, shipping
+    if run.data.looks and run.data.taught is None:
+        seen = averaged_over_looks(run, features)
+        vectors = embed_features(run, seen, head)
+    if (
+        first and params.head_start == "random"
+    ):  # the trunk's own features are the better start, as in the paper
+        vectors = unit_rows(seen)
     found = find_number(run, vectors) if first else {}
     clustering = pseudo_labels(run, vectors, first)
     # proxies live where the loss does, before the head is finished

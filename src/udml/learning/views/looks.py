@@ -15,7 +15,7 @@ from udml.learning.views.training import Drawn, render
 
 
 @dataclass(frozen=True)
-class Look:
+class FixedLook:
     """A way of looking at an image: a square in it, turned and perhaps mirrored.
 
     Attributes:
@@ -33,8 +33,8 @@ class Look:
 
 
 LOOKS = (
-    Look(0.64, 0.25, 0.25, turn_degrees=10.0, mirrored=False),
-    Look(0.64, 0.75, 0.75, turn_degrees=-10.0, mirrored=True),
+    FixedLook(0.64, 0.25, 0.25, turn_degrees=10.0, mirrored=False),
+    FixedLook(0.64, 0.75, 0.75, turn_degrees=-10.0, mirrored=True),
 )
 """Beside the view that search uses."""
 
@@ -42,12 +42,12 @@ VIEWS_A_ROUND = 20_000
 """At most, so that labels do not take longer than what is learnt from them."""
 
 
-def looks_at(images: int) -> tuple[Look, ...]:
+def looks_at(images: int) -> tuple[FixedLook, ...]:
     """The ways in which each of n images is looked at: fewer where there are many."""
     return LOOKS[: VIEWS_A_ROUND // max(images, 1)]
 
 
-def look_at(image: np.ndarray, look: Look, input_px: int) -> np.ndarray:
+def fixed_look(image: np.ndarray, look: FixedLook, input_px: int) -> np.ndarray:
     """An image as it looks that way: uint8 [h, w, 3] -> uint8 [S, S, 3]."""
     height, width, _ = image.shape
     side = max(1, round(math.sqrt(look.area_share) * min(width, height)))

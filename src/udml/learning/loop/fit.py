@@ -148,9 +148,8 @@ def judge_and_cluster(run: Run) -> None:
     if run.data.looks and run.data.taught is None:
         seen = averaged_over_looks(run, features)
         vectors = embed_features(run, seen, head)
-    if (
-        first and params.head_start == "random"
-    ):  # the trunk's own features are the better start, as in the paper
+    # with a random head the trunk's own features are the better start, as in the paper
+    if first and params.head_start == "random":
         vectors = unit_rows(seen)
     found = find_number(run, vectors) if first else {}
     clustering = pseudo_labels(run, vectors, first)

@@ -44,13 +44,13 @@ def main() -> None:
         raise SystemExit("the training images have no labels: there is nothing to compare with")
     print(f"{machine()}; {options.prepared}, seed {options.seed}\n")
     for at_most in [len(labels), *options.thin]:
-        rows = _thinned(labels, at_most, options.seed)
+        rows = thinned(labels, at_most, options.seed)
         weight, bias = principal_head(features[rows], params.embedding_dim, params.head_whitening)
         vectors = unit_rows(features[rows] @ weight.T + bias).astype(np.float32)
         _show(vectors, labels[rows], params.clusters_per_batch, options.seed)
 
 
-def _thinned(labels: np.ndarray, at_most: int, seed: int) -> np.ndarray:
+def thinned(labels: np.ndarray, at_most: int, seed: int) -> np.ndarray:
     """Rows, at most so many of each class."""
     order = np.random.default_rng(seed).permutation(len(labels))
     members = (order[labels[order] == one][:at_most] for one in np.unique(labels))

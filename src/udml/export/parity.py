@@ -48,8 +48,8 @@ def compare(reference: Embed, candidate: Embed, images: Sequence[np.ndarray]) ->
     """Embed `images` with both models and compare.
 
     Args:
-        reference: the trained model; sees one image at a time.
-        candidate: the exported model; sees each image alone and in a batch of its size.
+        reference: the trained model; sees images in batches of their size.
+        candidate: the exported model; sees each image alone and in the same batches.
         images: uint8 [height, width, 3] each, at least 2, of any sizes.
 
     Raises:
@@ -60,9 +60,10 @@ def compare(reference: Embed, candidate: Embed, images: Sequence[np.ndarray]) ->
     ordered = sorted(images, key=lambda image: image.shape)
     expected, alone, batched = [], [], []
     for batch in progress(list(_batches(ordered)), "parity", unit="batch"):
-        expected += [reference(image[None]) for image in batch]
+        together = np.stack(batch)
+        expected.append(reference(together))
         alone += [candidate(image[None]) for image in batch]
-        batched.append(candidate(np.stack(batch)))
+        batched.append(candidate(together))
     return compare_vectors(
         np.concatenate(expected),
         np.concatenate(alone),
@@ -89,7 +90,7 @@ def compare_vectors(expected: np.ndarray, alone: np.ndarray, batched: np.ndarray
     """The numbers of `Parity` from float [n, d] vectors of the same n images, n >= 2.
 
     Args:
-        expected: by the reference.
+        expected: by the reference, in batches.
         alone: by the candidate, one image at a time.
         batched: by the candidate, in batches.
         sizes: number of different image sizes.

@@ -58,12 +58,14 @@ class Photos:
         prepared: what `prepare` left.
         catalog: its catalogue; the column `split` says what is trained on and what is scored.
         crop_share: of the fixed views.
+        input_px: side of the views.
     """
 
     images: Path
     prepared: Path
     catalog: pd.DataFrame
     crop_share: float
+    input_px: int = INPUT_PX
 
     @property
     def train_files(self) -> list[Path]:
@@ -75,7 +77,7 @@ class Photos:
         """Fixed views of the test images: uint8 [n, S, S, 3]."""
         store = open_store(self.prepared, self.catalog)
         rows = np.flatnonzero(self.catalog["split"] == "test")
-        return np.stack([fixed_view(store[int(row)], INPUT_PX, self.crop_share) for row in rows])
+        return np.stack([fixed_view(store[int(row)], self.input_px, self.crop_share) for row in rows])
 
     def scored(self, vectors: np.ndarray) -> Embedded:
         """Embeddings of the test images with their labels and groups."""

@@ -23,7 +23,8 @@ from udml.evaluation.labelfree import augmentation_retrieval, neighbours_found_a
 from udml.learning.loop import fit as fit_module
 from udml.learning.loop import steps as steps_module
 from udml.learning.loop.checkpoint import BEST_FILE, SHIPPED_FILE, WHITENED_FILE
-from udml.learning.loop.run import Run, StepForward, TrainingSet
+from udml.learning.loop.run import Run, TrainingSet
+from udml.learning.model.network import StepForward
 from udml.learning.views.device import upload
 
 

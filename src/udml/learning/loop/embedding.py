@@ -51,8 +51,7 @@ def embed(
     mine = list(starts)[rank::size]
     for start in progress(mine, description, unit="batch") if description and rank == 0 else mine:
         with run.device.accelerator.autocast():
-            pixels = send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
-            features = run.features(pixels)
+            features = _features(run, views, start)
             embeddings = run.average.embed(features)
         kept = features if with_features else features[:, :0]
         parts[start] = (kept.cpu().numpy(), embeddings.cpu().numpy())
@@ -65,6 +64,18 @@ def embed(
         empty = np.empty((0, run.params.embedding_dim), np.float32)
         return empty, empty
     return np.concatenate([p[0] for p in ordered]), np.concatenate([p[1] for p in ordered])
+
+
+def _features(run: Run, views: np.ndarray | OneView, start: int) -> torch.Tensor:
+    """Pooled features [m, c] of one batch of views."""
+
+    def batch() -> torch.Tensor:
+        return send(views[start : start + EMBED_BATCH], run.device.accelerator.device)
+
+    place = next((number for number, fixed in enumerate(run.fixed_views) if fixed is views), None)
+    if run.frozen_part is None or place is None:
+        return run.features(batch())
+    return run.frozen_part.features((place, start), lambda: run.device.normalise(batch())).float()
 
 
 def averaged_over_looks(run: Run, features: np.ndarray) -> np.ndarray:

@@ -26,7 +26,8 @@ from udml.learning.loop.checkpoint import load_checkpoint
 from udml.learning.loop.feature_bank import RANDOM_VIEWS, FeatureBank, OneView, fill_bank, views_of_image
 from udml.learning.loop.replay import Replay
 from udml.learning.losses import NEVER_WAIT, MinedLoss, create_loss
-from udml.learning.model.network import ROTATIONS, Network
+from udml.learning.model.frozen_part import FrozenPart, frozen_part
+from udml.learning.model.network import Network, StepForward
 from udml.learning.model.preprocess import Channels
 from udml.learning.views.device import ResidentImages, send, upload
 
@@ -58,33 +59,6 @@ class TrainingSet:
     looks: Sequence[np.ndarray] = ()
     taught: np.ndarray | None = None
     bank: FeatureBank | None = None
-
-
-class StepForward(nn.Module):
-    """One step's forward pass in one call, which is what distributed training needs to wrap."""
-
-    rotated: torch.Tensor
-
-    def __init__(self, network: Network, rotated: np.ndarray, of_features: bool = False) -> None:
-        super().__init__()
-        self.network, self.of_features = network, of_features
-        self.register_buffer("rotated", torch.from_numpy(rotated), persistent=False)
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Preprocessed images [b, 3, S, S] -> unit embeddings [b, d], rotation logits [4 r, 4].
-
-        The upright view of a rotated image is the batch's own: r images cost 3 r more, not 4 r.
-        Without rotated images the logits are empty. `of_features`: features [b, c] in place of images.
-        """
-        if self.of_features:
-            return self.network.embed(x), x.new_empty(0, ROTATIONS)
-        if len(self.rotated) == 0:
-            return self.network(x), x.new_empty(0, ROTATIONS)
-        turned = [torch.rot90(x[self.rotated], turns, (2, 3)) for turns in range(1, ROTATIONS)]
-        features = self.network.features(torch.cat([x, *turned]))
-        upright = features[self.rotated]
-        logits = self.network.rotation_head(torch.cat([upright, features[len(x) :]]))
-        return self.network.embed(features[: len(x)]), logits
 
 
 @dataclass
@@ -134,6 +108,7 @@ class Run:
         average: the averaged weights, which are clustered, judged and shipped.
         clusters: pseudo-classes, K. Where they are to be found, the first round does.
         scratch: where checkpoints lie.
+        frozen_part: of the averaged weights' trunk, on a CPU.
         began: when the run would have begun by `time.perf_counter`, had it not been killed in between.
     """
 
@@ -147,6 +122,7 @@ class Run:
     loss: MinedLoss
     optimiser: torch.optim.Optimizer
     clusters: int
+    frozen_part: FrozenPart | None = None
     state: State = field(default_factory=State)
     began: float = field(default_factory=time.perf_counter)
 
@@ -163,6 +139,12 @@ class Run:
         if self.data.bank is not None:
             return views
         return self.average.features(self.device.normalise(views)).float()
+
+    @property
+    def fixed_views(self) -> tuple[np.ndarray | OneView, ...]:
+        """What is embedded each round, and is the same each time."""
+        data = self.data
+        return data.views, data.held_views, data.held_strong_views, *data.looks
 
 
 def start_run(
@@ -212,6 +194,8 @@ def start_run(
     resident = upload(data.images, accelerator.device) if kept_there else None
     place = Device(accelerator, normalise, resident, replayed)
     run = Run(params, data, scratch, place, network, average, forward, loss, optimiser, clusters)
+    if accelerator.device.type == "cpu" and data.bank is None:
+        run.frozen_part = frozen_part(average.trunk, params)
     restored = load_checkpoint(scratch, run.modules, optimiser)
     if restored is not None:
         clustering, state = restored

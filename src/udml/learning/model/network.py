@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -81,6 +82,33 @@ class Network(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Unit embeddings float32 [n, d] of preprocessed images float [n, 3, S, S]."""
         return self.embed(self.features(x))
+
+
+class StepForward(nn.Module):
+    """One step's forward pass in one call, which is what distributed training needs to wrap."""
+
+    rotated: torch.Tensor
+
+    def __init__(self, network: Network, rotated: np.ndarray, of_features: bool = False) -> None:
+        super().__init__()
+        self.network, self.of_features = network, of_features
+        self.register_buffer("rotated", torch.from_numpy(rotated), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Preprocessed images [b, 3, S, S] -> unit embeddings [b, d], rotation logits [4 r, 4].
+
+        The upright view of a rotated image is the batch's own: r images cost 3 r more, not 4 r.
+        Without rotated images the logits are empty. `of_features`: features [b, c] in place of images.
+        """
+        if self.of_features:
+            return self.network.embed(x), x.new_empty(0, ROTATIONS)
+        if len(self.rotated) == 0:
+            return self.network(x), x.new_empty(0, ROTATIONS)
+        turned = [torch.rot90(x[self.rotated], turns, (2, 3)) for turns in range(1, ROTATIONS)]
+        features = self.network.features(torch.cat([x, *turned]))
+        upright = features[self.rotated]
+        logits = self.network.rotation_head(torch.cat([upright, features[len(x) :]]))
+        return self.network.embed(features[: len(x)]), logits
 
 
 def start_network(params: Train) -> tuple[Network, Backbone]:

@@ -13,12 +13,15 @@ from udml.learning.model import frozen_part as module
 from udml.learning.model.backbone import blocks_of, create_backbone
 from udml.learning.model.frozen_part import FrozenPart, frozen_part
 
-SEQUENTIAL = (
+NAMES = (
     "tf_efficientnet_lite0",
     "resnet10t",
     "convnext_atto",
     "mobilenetv4_conv_small_050",
-    "repvit_m1",
+    "deit_tiny_patch16_224",
+    "vit_small_patch16_dinov3.lvd1689m",
+    "hiera_tiny_224",
+    "swin_tiny_patch4_window7_224",
 )
 
 
@@ -38,16 +41,16 @@ def never_asked() -> torch.Tensor:
     raise AssertionError("the batch was asked for again")
 
 
-@pytest.mark.parametrize("name", SEQUENTIAL)
+@pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_features_are_those_of_the_whole_trunk_and_a_batch_is_seen_once(name: str) -> None:
-    trunk, part = in_two(name, tiny_params(frozen_blocks=2))
+    trunk, part = in_two(name, tiny_params(frozen_blocks=3, input_px=64))
     assert part is not None
-    batch = images(5, 32)
+    batch = images(5, 64)
     expected = trunk(batch)
     assert torch.equal(part.features("batch", lambda: batch), expected)
     assert torch.equal(part.features("batch", never_asked), expected)
-    other = images(3, 32, seed=1)
+    other = images(3, 64, seed=1)
     assert torch.equal(part.features("other", lambda: other), trunk(other))
 
 
@@ -81,22 +84,39 @@ def test_there_is_none_where_nothing_is_frozen(changes: dict[str, object]) -> No
     assert in_two("tf_efficientnet_lite0", tiny_params(**changes))[1] is None
 
 
-def test_there_is_none_where_blocks_alone_are_not_the_trunk() -> None:
-    """A vision transformer adds positions and a class token between its modules."""
-    assert in_two("deit_tiny_patch16_224", tiny_params(frozen_blocks=2))[1] is None
-
-
-def test_a_module_that_is_listed_early_and_called_late_is_noticed() -> None:
-    class Late(nn.Module):
+def test_there_is_none_where_something_goes_past_the_blocks() -> None:
+    class Past(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.last = nn.Conv2d(8, 8, 1)
             self.blocks = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.last(self.blocks(x)).mean((2, 3))
+            return self.blocks(x).mean((2, 3)) + x.mean((1, 2, 3))[:, None]
 
-    assert frozen_part(Late().eval().requires_grad_(False), tiny_params(frozen_blocks=1)) is None
+    assert frozen_part(Past().eval().requires_grad_(False), tiny_params(frozen_blocks=1)) is None
+
+
+def test_there_is_none_where_a_block_writes_over_its_input() -> None:
+    trunk = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(nn.SiLU(inplace=True), nn.Conv2d(8, 8, 3)))
+    named = nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    params = tiny_params(frozen_blocks=1)
+    assert frozen_part(named.eval().requires_grad_(False), params) is None
+    trunk[1][0].inplace = False
+    assert frozen_part(named, params) is not None
+
+
+def test_there_is_none_where_a_trunk_objects() -> None:
+    class Objecting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            made = self.blocks(x)
+            assert len(made) == len(x)
+            return made.mean((2, 3))
+
+    assert frozen_part(Objecting().eval().requires_grad_(False), tiny_params(frozen_blocks=1)) is None
 
 
 def test_a_run_ships_the_same_bits_with_it_and_without(

@@ -21,20 +21,34 @@ KEPT_BYTES = 512 * 2**20
 """At most; what is left over goes through the whole trunk each round."""
 
 
+class Remembered(nn.Module):
+    """Stands for a block: whatever it is given, what that block has made before comes out."""
+
+    made: torch.Tensor
+
+    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
+        """What the block made: [m, ...]."""
+        return self.made
+
+
 @dataclass
 class FrozenPart:
-    """A trunk in two: what is not trained, and the rest.
+    """A trunk, and what is needed to go through its frozen blocks once only.
 
     Attributes:
         trunk: the whole.
-        block: the first block of it that is trained.
-        rest: a copy that goes on from the input of `block`; its weights are the trunk's own.
-        kept: what the frozen part made of a batch, by the batch's name.
+        last: its last frozen block.
+        rest: a copy whose weights are the trunk's own, with something else in the place of that block.
+        remembered: what is there.
+        any_image: float32 [1, 3, S, S]; what comes before sees it in place of all images.
+        kept: what the last frozen block made of a batch, by the batch's name.
     """
 
     trunk: nn.Module
-    block: nn.Module
+    last: nn.Module
     rest: nn.Module
+    remembered: Remembered
+    any_image: torch.Tensor
     kept: dict[Hashable, torch.Tensor] = field(default_factory=dict)
 
     def features(self, name: Hashable, batch: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -42,68 +56,57 @@ class FrozenPart:
 
         Whether anything is kept makes no difference to a bit of them: a killed run goes on as it would have.
         """
-        between = self.kept.get(name)
-        if between is None:
-            between = _until(self.block, self.trunk, batch())
-            if between.nbytes + sum(one.nbytes for one in self.kept.values()) <= KEPT_BYTES:
-                self.kept[name] = between
-        return self.rest(between)
+        made = self.kept.get(name)
+        if made is None:
+            made = _made_by(self.last, self.trunk, batch())
+            if made.nbytes + sum(one.nbytes for one in self.kept.values()) <= KEPT_BYTES:
+                self.kept[name] = made
+        self.remembered.made = made
+        return self.rest(self.any_image)
 
 
 @torch.inference_mode()
 def frozen_part(trunk: nn.Module, params: Train) -> FrozenPart | None:
-    """`trunk` in two, or None where nothing is frozen, or what is can't be told from the rest.
+    """The frozen part of `trunk`, or None where nothing is frozen, or what is can't be told from the rest.
 
-    It can be where modules are called one after another as they are listed, as those of convolutional
-    networks mostly are. A vision transformer adds positions in between. It is tried on made-up images.
+    It can be where blocks are called one after another, as almost everywhere. It is tried on made-up images.
     """
-    blocks = blocks_of(trunk)
-    if params.tuning != "blocks" or not 0 < params.frozen_blocks < len(blocks):
+    blocks, count, side = blocks_of(trunk), params.frozen_blocks, params.input_px
+    if params.tuning != "blocks" or not 0 < count < len(blocks):
         return None
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in [*trunk.parameters(), *trunk.buffers()]}
-    rest = copy.deepcopy(trunk, shared)
-    _leave_out_before(blocks_of(rest)[params.frozen_blocks], rest)
-    part = FrozenPart(trunk, blocks[params.frozen_blocks], rest)
-    side = params.input_px
     images = torch.linspace(0, 99, 2 * 3 * side * side).reshape(2, 3, side, side).sin()
     images = images.to(memory_format=torch.channels_last)
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in [*trunk.parameters(), *trunk.buffers()]}
+    rest, remembered = copy.deepcopy(trunk, shared), Remembered()
+    last = blocks[count - 1]
+    rest.set_submodule(next(name for name, module in trunk.named_modules() if module is last), remembered)
+    part = FrozenPart(trunk, last, rest, remembered, images[:1])
     try:
-        same = torch.equal(part.features("made up", lambda: images), trunk(images))
-    except Exception:  # a trunk may object in any way to an input from its middle
+        # twice, as a block may write over what it is given
+        same = all(torch.equal(part.features("made up", lambda: images), trunk(images)) for _ in range(2))
+    except Exception:  # a trunk may object in any way to being entered at its middle
         return None
     part.kept.clear()
     return part if same else None
 
 
-class _ReachedError(Exception):
+class _MadeError(Exception):
     """The frozen part is at its end."""
 
 
-def _until(block: nn.Module, trunk: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """What `block` is given when `trunk` is given images."""
-    given: list[torch.Tensor] = []
+def _made_by(block: nn.Module, trunk: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """What `block` makes when `trunk` is given images; what comes after it is not called."""
+    made: list[torch.Tensor] = []
 
-    def stop(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        given.extend(inputs)
-        raise _ReachedError
+    def stop(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+        made.append(output)
+        raise _MadeError
 
-    hook = block.register_forward_pre_hook(stop)
+    hook = block.register_forward_hook(stop)
     try:
         trunk(images)
-    except _ReachedError:
+    except _MadeError:
         pass
     finally:
         hook.remove()
-    (one,) = given
-    return one
-
-
-def _leave_out_before(block: nn.Module, module: nn.Module) -> None:
-    """Put nothing in the place of everything that comes before `block` in `module`."""
-    for name, child in module.named_children():
-        if child is block:
-            return
-        if any(one is block for one in child.modules()):
-            _leave_out_before(block, child)
-            return
-        setattr(module, name, nn.Identity())
+    return made[0]

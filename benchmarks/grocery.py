@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.settings import STEPS, STORE_PX
-from benchmarks.training.ceiling import start_and_end
+from benchmarks.training.ceiling import gap_closed, start_and_end
 from benchmarks.training.train import Photos
 from udml.config import Params, load_params
 from udml.data.catalog import open_store, read_catalog
@@ -173,14 +173,10 @@ def table(rows: list[dict[str, Any]], input_px: int) -> str:
         lines.append(_line(f"{name}, by neighbourhoods", [r["refined"] for r in own], []))
         if all("supervised" in row for row in own):
             lines.append(_line(f"supervised, {name.partition(', ')[2]}", [r["supervised"] for r in own], []))
-            lines.append(f"| gap closed, % of MAP@R | | {_spread([_gap_closed(r) for r in own], 0)} | | | |")
+            ways = ("whitened", "trained", "supervised")
+            closed = [gap_closed(*(row[way]["map_at_r"] for way in ways)) for row in own]
+            lines.append(f"| gap closed, % of MAP@R | | {_spread(closed, 0)} | | | |")
     return "\n".join(lines)
-
-
-def _gap_closed(row: dict[str, Any]) -> float:
-    """How much of the way from the whitened start to the supervised end is gone without labels, percent."""
-    start = row["whitened"]["map_at_r"]
-    return 100 * (row["trained"]["map_at_r"] - start) / (row["supervised"]["map_at_r"] - start)
 
 
 def _line(name: str, figures: list[dict[str, float]], seconds: list[float]) -> str:

@@ -89,12 +89,17 @@ def figures(run: Run, photos: Photos) -> Figures:
     return 100 * float(found["recall_at_1"].mean()), 100 * float(found["map_at_r"].mean())
 
 
+def gap_closed(start: float, own: float, ceiling: float) -> float:
+    """How much of the way from the whitened start to the supervised end is gone without labels, percent."""
+    return 100 * (own - start) / (ceiling - start)
+
+
 def table(ways: dict[str, list[tuple[Figures, Figures]]]) -> str:
     """Markdown: the whitened start, both ends, and the share of the gap that is closed."""
     starts = [start for start, _ in ways["pseudo-labels"]]
     ends = {way: [end for _, end in found] for way, found in ways.items()}
     closed = [
-        100 * (own[1] - start[1]) / (ceiling[1] - start[1])
+        gap_closed(start[1], own[1], ceiling[1])
         for start, own, ceiling in zip(starts, *ends.values(), strict=True)
     ]
     return "\n".join([

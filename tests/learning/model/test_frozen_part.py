@@ -25,6 +25,12 @@ NAMES = (
 )
 
 
+class TwoBlocks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+
+
 def in_two(name: str, params: Train) -> tuple[nn.Module, FrozenPart | None]:
     torch.manual_seed(0)
     trunk = create_backbone(name, False, params.input_px).trunk.eval()
@@ -85,11 +91,7 @@ def test_there_is_none_where_nothing_is_frozen(changes: dict[str, object]) -> No
 
 
 def test_there_is_none_where_something_goes_past_the_blocks() -> None:
-    class Past(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
-
+    class Past(TwoBlocks):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.blocks(x).mean((2, 3)) + x.mean((1, 2, 3))[:, None]
 
@@ -106,11 +108,7 @@ def test_there_is_none_where_a_block_writes_over_its_input() -> None:
 
 
 def test_there_is_none_where_a_trunk_objects() -> None:
-    class Objecting(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
-
+    class Objecting(TwoBlocks):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             made = self.blocks(x)
             assert len(made) == len(x)

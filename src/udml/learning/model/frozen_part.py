@@ -82,8 +82,9 @@ def frozen_part(trunk: nn.Module, params: Train) -> FrozenPart | None:
     rest.set_submodule(next(name for name, module in trunk.named_modules() if module is last), remembered)
     part = FrozenPart(trunk, last, rest, remembered, images[:1])
     try:
+        whole = trunk(images)
         # twice, as a block may write over what it is given
-        same = all(torch.equal(part.features("made up", lambda: images), trunk(images)) for _ in range(2))
+        same = all(torch.equal(part.features("made up", lambda: images), whole) for _ in range(2))
     except Exception:  # a trunk may object in any way to being entered at its middle
         return None
     part.kept.clear()

@@ -32,11 +32,17 @@ def nearest_neighbours(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
     probed = np.argpartition(-(vectors @ means.T), looked_at - 1, axis=1)[:, :looked_at]
     nearest = np.full((len(vectors), k), -1, np.int64)
     similarity = np.full((len(vectors), k), -np.inf, np.float32)
-    for cell, members in enumerate(cells):
-        asking = np.flatnonzero((probed == cell).any(axis=1))
+    for members, asking in zip(cells, _askers(probed, len(cells)), strict=True):
         for first in range(0, len(asking), _ROWS_AT_ONCE):
             _look_at(vectors, asking[first : first + _ROWS_AT_ONCE], members, nearest, similarity)
     return np.concatenate([every[:, None], nearest], axis=1)
+
+
+def _askers(probed: np.ndarray, cells: int) -> list[np.ndarray]:
+    """Rows of `probed`, int64 [n, p], in which each cell occurs, ascending."""
+    order = np.argsort(probed, axis=None, kind="stable")
+    ends = np.cumsum(np.bincount(probed.ravel(), minlength=cells))
+    return np.split(order // probed.shape[1], ends[:-1])
 
 
 def _look_at(

@@ -60,6 +60,8 @@ def test_every_loss_has_its_settings(values: dict[str, Any]) -> None:
         ("train", "budget_minutes", 0, "must be null (no bound) or a number of minutes above 0"),
         ("train", "budget_minutes", float("nan"), "must be null (no bound) or a number of minutes above 0"),
         ("train", "budget_minutes", "5m", "train.budget_minutes is '5m', expected float"),
+        ("train", "max_passes", 0, "must be null (no bound) or a number above 0"),
+        ("train", "max_passes", float("inf"), "must be null (no bound) or a number above 0"),
         ("train", "pretrained", 1, "train.pretrained is 1, expected bool"),
         ("train", "clusters", "lots", "must be `auto` or a whole number"),
         ("train", "clusters", 8, "must be at least clusters_per_batch"),

@@ -171,7 +171,7 @@ def compare_quality(photos: Photos, params: Train, scratch: Path) -> None:
     _heading()
     theirs = authors_way.start(photos.train_files, params)
     spent = 0.0
-    while theirs.step < planned_steps(params, 0, 0):
+    while theirs.step < planned_steps(params, len(photos.train_files), 0):
         began = time.perf_counter()
         authors_way.recluster(theirs)
         for _ in authors_way.take_steps(theirs, theirs.step + params.recluster_every_steps):

@@ -65,6 +65,7 @@ class Train:
     weights_licence: str | None = None
     use_judgements: bool = False
     budget_minutes: float | None = None
+    max_passes: float | None = None  # where params.yaml is from before there was a bound
     labels: str = "kmeans"  # where params.yaml is from before there was a choice
 
     def __post_init__(self) -> None:
@@ -74,6 +75,8 @@ class Train:
             raise invalid(self, "steps", "must be `auto` or a whole number of at least 1")
         if self.budget_minutes is not None and not 0 < self.budget_minutes < math.inf:
             raise invalid(self, "budget_minutes", "must be null (no bound) or a number of minutes above 0")
+        if self.max_passes is not None and not 0 < self.max_passes < math.inf:
+            raise invalid(self, "max_passes", "must be null (no bound) or a number above 0")
         positive(self, "max_points_per_cluster", "crop_share", "holdout_max_images")
         within(self, "clusters_per_batch", 2, 100_000)
         within(self, "images_per_cluster", 2, 100_000)

@@ -31,7 +31,7 @@ from udml.files import (
 )
 from udml.learning import selection
 from udml.learning.labels.judged import links_of
-from udml.learning.labels.number import doubtful_strength
+from udml.learning.labels.number import doubtful_strength, found_clearly
 from udml.learning.labels.telling import found_on_a_part
 from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
@@ -154,7 +154,7 @@ def _work_key(
     unlabelled = catalog[["image_id", "sha256", "split", "group"]]
     content = hashlib.sha256(pd.util.hash_pandas_object(unlabelled, index=False).to_numpy().tobytes())
     return fingerprint(
-        "train-8", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
+        "train-9", asdict(params), weights_sha256(params.weights), summary["store_short_side_px"],
         content.hexdigest(), torch.__version__, *([list(said)] if said else []),
     )  # fmt: skip
 
@@ -166,7 +166,7 @@ def _spec(
     rotation = 0.0 if params.tuning == "head" else params.rotation_weight
     method = f"UDML-SS, {params.loss}, rotation {rotation:g}, tuning {params.tuning}"
     licence = (params.weights_licence or "not stated") if params.weights else backbone.weights_licence
-    steps = f"{picked_step} of {params.steps if isinstance(params.steps, int) else rounds[-1]['step']} steps"
+    steps = f"{picked_step} of {rounds[-1]['step']} steps"
     protocol = f"{method}, {params.input_px} px, {steps}, seed {params.seed}; {summary['protocol']}"
     return ModelSpec(
         params.backbone,
@@ -255,6 +255,11 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
         print(on_a_part)
     if doubt := _doubt(first):
         print(doubt)
+    if found_clearly(first):
+        print(
+            f"halves of the images agree best on clusters of {first['found_cluster_size']}; these are "
+            "taken for things, and nt_xent, if it is the loss, had 0.7 of its temperature"
+        )
     accuracy = last.get("rotation_accuracy") or 0.5  # without rotations nothing is said
     if accuracy < 0.3 or accuracy > 0.99:
         print(

@@ -14,7 +14,7 @@ from tests.learning.tiny import tiny_fit, tiny_params
 from udml.config import Train
 from udml.learning.loop import schedule
 from udml.learning.loop.checkpoint import CHECKPOINT_FILE
-from udml.learning.loop.schedule import BUDGET, PLANNED, SETTLED, UNFIT, Clock, decide, leg_of
+from udml.learning.loop.schedule import BUDGET, PASSES_DONE, PLANNED, SETTLED, UNFIT, Clock, decide, leg_of
 
 ERROR = 0.01
 Signs = Callable[[int], tuple[float, float]]  # of a round's number: churn, and neighbours found again
@@ -78,7 +78,7 @@ def test_a_number_of_steps_has_the_cosine_it_always_had_to_the_last_bit() -> Non
 
 @pytest.mark.parametrize(
     ("images", "clusters", "planned", "every"),
-    [(1_700, 179, 180, 30), (2_900, 116, 296, 37), (100, 16, 90, 30), (600, 200, 210, 30),
+    [(1_700, 179, 180, 30), (2_900, 116, 296, 37), (300, 16, 90, 30), (600, 200, 210, 30),
      (100_000, 4_000, 10_000, 1_250)],
 )  # fmt: skip
 def test_steps_follow_from_images_and_clusters(images: int, clusters: int, planned: int, every: int) -> None:
@@ -130,6 +130,30 @@ def test_a_budget_bounds_the_training(minutes: float, steps: int | str) -> None:
     assert spent > 60 * minutes - 62  # less than a round is left over
     assert rounds[-1]["ended_by"] == BUDGET
     assert f"budget_minutes ended training at step {rounds[-1]['step']}" in schedule.how_it_ended(rounds)
+
+
+@pytest.mark.parametrize(
+    ("images", "steps", "ends"), [(108, 180, 54), (108, 50, 50), (12, 180, 6), (500, 180, 180)]
+)
+def test_few_images_are_not_gone_through_for_ever(images: int, steps: int, ends: int) -> None:
+    rounds, rates = course(auto(steps=steps, max_passes=40), images, 16, moving)
+    assert rates == [0.5 * (1 + math.cos(math.pi * step / ends)) for step in range(ends)]
+    bound = ends < steps
+    assert rounds[-1]["ended_by"] == (PASSES_DONE if bound else PLANNED)
+    assert ("train.max_passes" in schedule.how_it_ended(rounds)) == bound
+    assert len(course(auto(steps=steps, max_passes=None), images, 16, moving)[1]) == steps
+
+
+@pytest.mark.parametrize("images", [60, 150, 200, 260])
+@pytest.mark.parametrize("budget", [None, 2, 1_000])
+def test_found_steps_are_bounded_by_passes_too(images: int, budget: float | None) -> None:
+    params = auto(max_passes=40, budget_minutes=budget)
+    rounds, rates = course(params, images, 16, moving)
+    assert len(rates) <= 40 * images / 80
+    last_leg = leg_of(rounds[:-1])
+    assert last_leg is not None
+    assert last_leg.way_to == 1.0
+    assert len(rates) < len(course(auto(max_passes=None), images, 16, moving)[1])
 
 
 def test_a_budget_that_suffices_changes_nothing_but_the_first_round() -> None:

@@ -109,6 +109,19 @@ def also_together(predicted: np.ndarray, own: np.ndarray) -> float:
     return float((shared * (shared - 1.0)).sum()) / pairs if pairs else 0.0
 
 
+def found_clearly(first: Mapping[str, Any]) -> bool:
+    """Whether two halves of the images agree better on smaller clusters than on those of the usual size.
+
+    The clusters are things then, and another one holds other things. False where the number was given, and
+    where the agreement is doubtful all the same.
+
+    Args:
+        first: the first round's record.
+    """
+    sizes = [int(size) for size in first.get("strengths_by_cluster_size", {})]
+    return bool(sizes) and first["found_cluster_size"] < max(sizes) and doubtful_strength(first) is None
+
+
 def doubtful_strength(first: Mapping[str, Any]) -> float | None:
     """The share of pairs in a cluster on which two halves of the images agree, where that is too little.
 

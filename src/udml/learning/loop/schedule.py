@@ -3,8 +3,11 @@
 A given number of steps is taken as it is. With `train.steps: auto` their number follows from the images and
 the clusters, and is looked at again before every round: halfway down, rounds are put in at the same rate
 while they pay; where nothing changes any more, and where `train.budget_minutes` are nearly spent, the next
-round is the last. The rate falls along one half cosine in each case, because what is planned is the way
-down, not the step: a round that is put in stays where it is on that way, and the last one goes to its end.
+round is the last. Few images are gone through `train.max_passes` times at most, whatever the number is: past
+that, training has ended below its start (docs/training.md).
+
+The rate falls along one half cosine in each case, because what is planned is the way down, not the step: a
+round that is put in stays where it is on that way, and the last one goes to its end.
 To hold the rate until the end is known and to let it fall then costs nothing beside a cosine over as many
 steps: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations" (NeurIPS
 2024).
@@ -14,6 +17,7 @@ then says.
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -29,7 +33,9 @@ MOST_LONGER = 2  # times the planned steps
 HALFWAY = 0.5
 SETTLED_CHURN = 0.03  # below it nothing changes ...
 MOVING_CHURN = 0.1  # ... and above it another round may pay
-PLANNED, SETTLED, BUDGET, UNFIT = "planned end", "nothing changed", "budget", "unfit"
+PLANNED, SETTLED, BUDGET, PASSES_DONE, UNFIT = (
+    "planned end", "nothing changed", "budget", "max passes", "unfit"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Leg:
         until: the step after its last.
         end: where training is to end, as it looks now.
         way_from, way_to: how far down the learning rate is at both ends, 0..1.
-        reason: what `end` comes from: PLANNED, SETTLED or BUDGET.
+        reason: what `end` comes from: PLANNED, SETTLED, BUDGET or PASSES_DONE.
         straight: whether the way is that of a number of steps known from the start.
     """
 
@@ -77,7 +83,18 @@ class Clock:
 
 
 def planned_steps(params: Train, images: int, clusters: int) -> int:
-    """Steps that a training is planned for: the number that is set, or whole rounds."""
+    """Steps that a training is planned for: the number that is set, or whole rounds; at most `most_steps`."""
+    return min(_wanted_steps(params, images, clusters), most_steps(params, images))
+
+
+def most_steps(params: Train, images: int) -> int:
+    """Steps in which images are seen `train.max_passes` times, on average."""
+    if params.max_passes is None:
+        return sys.maxsize
+    return max(1, round(params.max_passes * images / _batch(params)))
+
+
+def _wanted_steps(params: Train, images: int, clusters: int) -> int:
     if isinstance(params.steps, int):
         return params.steps
     wanted = max(PASSES * images / _batch(params), VISITS * clusters / params.clusters_per_batch)
@@ -137,12 +154,14 @@ def _next_leg(
 ) -> Leg | None:
     planned, each = planned_steps(params, images, clusters), round_steps(params, images)
     step, before = rounds[-1]["step"], leg_of(rounds[:-1])
-    leg = Leg(step, step, planned, 0.0, 0.0, PLANNED, isinstance(params.steps, int))
+    most = most_steps(params, images)
+    reason = PLANNED if _wanted_steps(params, images, clusters) <= most else PASSES_DONE
+    leg = Leg(step, step, planned, 0.0, 0.0, reason, isinstance(params.steps, int))
     if before is not None:
         leg = replace(before, first=step, until=step, way_from=before.way_to)
     held = False
     if params.steps == "auto" and before is not None and leg.reason == PLANNED:
-        leg, held = _looked_at_again(leg, planned, each, rounds)
+        leg, held = _looked_at_again(leg, min(MOST_LONGER * planned, most), each, rounds)
     if clock is not None:
         leg, each = _within(params.budget_minutes, leg, each, params.recluster_every_steps, clock)
         held = held and leg.reason != BUDGET
@@ -154,14 +173,17 @@ def _next_leg(
 
 
 def _looked_at_again(
-    leg: Leg, planned: int, each: int, rounds: Sequence[Mapping[str, Any]]
+    leg: Leg, latest: int, each: int, rounds: Sequence[Mapping[str, Any]]
 ) -> tuple[Leg, bool]:
-    """The leg with a later or an earlier end, and whether it stays where it is on the way down."""
+    """The leg with an earlier end or a later one, and whether it stays where it is on the way down.
+
+    `latest` is the last step at which it may end.
+    """
     left = leg.end - leg.first
     if left > each and settled(rounds):
         return replace(leg, end=leg.first + each, reason=SETTLED), False
     next_way = leg.way_from + (1 - leg.way_from) * each / left if left else 1.0
-    room = leg.end + each <= MOST_LONGER * planned
+    room = leg.end + each <= latest
     if leg.way_from < HALFWAY <= next_way and room and pays(rounds):
         return replace(leg, end=leg.end + each), True
     return leg, False
@@ -207,7 +229,7 @@ def more_would_pay(rounds: Sequence[Mapping[str, Any]], reason: str) -> bool | N
     """
     legs = [(one, leg_of([one])) for one in rounds[1:-1]]
     early = [one for one, leg in legs if leg is not None and leg.way_from <= HALFWAY]
-    if reason in (UNFIT, SETTLED) or not early:
+    if reason in (UNFIT, SETTLED, PASSES_DONE) or not early:
         return None if reason != SETTLED else False
     return early[-1]["churn"] > MOVING_CHURN and _risen(early[-1], rounds[-1])
 
@@ -218,6 +240,11 @@ def how_it_ended(rounds: Sequence[Mapping[str, Any]]) -> str:
     if not last.get("healthy", True):
         return f"Training was stopped at step {last['step']:,}: {last.get('verdict')}."
     step = f"{last.get('step', 0):,}"
+    if last.get("ended_by") == PASSES_DONE:
+        return (
+            f"Training ended at step {step}, when images had been seen train.max_passes times: with so few, "
+            "more steps may do harm."
+        )
     said = {
         PLANNED: f"Training went to its planned end, step {step}",
         SETTLED: f"Training ended at step {step}, as clusters and neighbours had stopped changing",

@@ -13,17 +13,19 @@ import torch
 import torch.nn.functional as F
 
 from udml.config import Train
-from udml.learning.labels.number import doubtful_strength
+from udml.learning.labels.number import doubtful_strength, found_clearly
 from udml.learning.loop.batches import draw_batch, members_by_cluster
 from udml.learning.loop.replay import Replay
 from udml.learning.loop.run import Run
 from udml.learning.loop.schedule import Leg, leg_of, planned_steps
+from udml.learning.losses import NTXent
 from udml.learning.model.network import ROTATIONS
 from udml.learning.views.device import resident_views, send
 from udml.learning.views.training import Variation, draw_all, prefetch, random_views
 from udml.progress import progress
 
 DOUBTFUL_RATE = 0.5  # chosen on training classes of cars98 that were left out (docs/labels.md)
+CLEAR_TEMPERATURE = 0.7  # of the loss's own; chosen on those of places, omniglot and grocery (docs/labels.md)
 _SHOW_EVERY_SECONDS = 1.0
 
 
@@ -38,6 +40,7 @@ def take_steps(run: Run, until: int) -> None:
     make = lambda step: make_batch(run, members, step)  # noqa: E731
     bar = progress(prefetch(make, steps), f"train to {until}/{_leg(run).end}", len(steps), "step")
     bar.disable = not run.device.accelerator.is_main_process
+    set_temperature(run)
     take = _taker(run)
     for step, (views, labels) in zip(steps, bar, strict=True):
         set_learning_rate(run, step)
@@ -108,6 +111,17 @@ def _caution(run: Run) -> float:
     """What the learning rate is multiplied by: doubtful pseudo-classes teach less that is wrong so."""
     rounds = run.state.rounds
     return DOUBTFUL_RATE if rounds and doubtful_strength(rounds[0]) is not None else 1.0
+
+
+def set_temperature(run: Run) -> None:
+    """Let NT-Xent look harder at an anchor's nearest negatives where these are other things indeed.
+
+    Where clusters are parts of classes, the nearest are of the same class as often as not.
+    """
+    loss, rounds = run.loss.loss, run.state.rounds
+    if isinstance(loss, NTXent):
+        clear = bool(rounds) and found_clearly(rounds[0])
+        loss.temperature = run.params.losses["nt_xent"]["temperature"] * (CLEAR_TEMPERATURE if clear else 1.0)
 
 
 def _leg(run: Run) -> Leg:

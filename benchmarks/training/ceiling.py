@@ -78,7 +78,6 @@ def _teach(run: Run) -> None:
     if labels is None:
         raise SystemExit("the training images have no labels: there is no ceiling to show")
     known, taught = np.unique(labels, return_inverse=True)
-    run.params = dataclasses.replace(run.params, clusters=len(known))
     run.clusters, run.data = len(known), dataclasses.replace(run.data, taught=taught.astype(np.int64))
 
 

@@ -29,12 +29,14 @@ def agreed(run: Run, decision: Agreed) -> Agreed:
 def find_number(run: Run, vectors: np.ndarray) -> dict[str, Any]:
     """Set how many clusters there are, if that is to be found; what the log says of it.
 
-    A loss with a proxy for each needs their number before the first round: it keeps the usual one.
+    A loss with a proxy for each needs their number before the first round: it keeps the usual one. Classes
+    that a benchmark teaches stay as many as they are; what speaks for the number bears on the loss all the same.
     """
     if run.params.clusters != "auto" or hasattr(run.loss.loss, "proxies"):
         return {}
     found = find_clusters(vectors, run.params.clusters_per_batch, run.params.seed)
-    run.clusters = found.clusters
+    if run.data.taught is None:
+        run.clusters = found.clusters
     strengths = {str(size): strength for size, strength in found.strengths.items()}
     return {
         "strengths_by_cluster_size": strengths,

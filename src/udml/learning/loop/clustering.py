@@ -30,7 +30,7 @@ def find_number(run: Run, vectors: np.ndarray) -> dict[str, Any]:
     """Set how many clusters there are, if that is to be found; what the log says of it.
 
     A loss with a proxy for each needs their number before the first round: it keeps the usual one. Classes
-    that a benchmark teaches stay as many as they are; what speaks for the number bears on the loss all the same.
+    that a benchmark teaches stay as many as they are; what speaks for the number still bears on the loss.
     """
     if run.params.clusters != "auto" or hasattr(run.loss.loss, "proxies"):
         return {}

@@ -87,8 +87,8 @@ def split_classes(prepared: Path, crop_share: float, most_scored: int = MOST_SCO
 
 def checkpoints(photos: Photos, params: Train, kept: Path) -> Iterator[Checkpoint]:
     """Every checkpoint of every training, made where `kept` does not hold it yet."""
+    params = dataclasses.replace(params, max_passes=None)  # too many on few images are among the trainings
     for training, (share, change) in TRAININGS.items():
-        params = dataclasses.replace(params, max_passes=None)  # too many on few images are among them
         steps = round(planned_steps(params, 0, 0) * share)
         folder = kept / training.replace(" ", "-")
         if not (folder / "done").exists():

@@ -37,6 +37,7 @@ from udml.learning.loop.checkpoint import SHIPPED_FILE, WHITENED_FILE
 from udml.learning.loop.fit import fit
 from udml.learning.loop.run import TrainingSet
 from udml.learning.loop.schedule import how_it_ended
+from udml.learning.loop.steps import CLEAR_TEMPERATURE
 from udml.learning.model.backbone import Backbone
 from udml.learning.model.network import ModelSpec, save, start_network
 from udml.learning.model.weights import weights_sha256
@@ -258,7 +259,7 @@ def _say_how_it_went(rounds: list[dict[str, Any]]) -> None:
     if found_clearly(first):
         print(
             f"halves of the images agree best on clusters of {first['found_cluster_size']}; these are "
-            "taken for things, and nt_xent, if it is the loss, had 0.7 of its temperature"
+            f"taken for things, and nt_xent, if it is the loss, had {CLEAR_TEMPERATURE:g} of its temperature"
         )
     accuracy = last.get("rotation_accuracy") or 0.5  # without rotations nothing is said
     if accuracy < 0.3 or accuracy > 0.99:

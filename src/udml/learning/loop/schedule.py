@@ -152,10 +152,10 @@ def decide(
 def _next_leg(
     params: Train, images: int, clusters: int, rounds: Sequence[Mapping[str, Any]], clock: Clock | None
 ) -> Leg | None:
-    planned, each = planned_steps(params, images, clusters), round_steps(params, images)
+    wanted, most = _wanted_steps(params, images, clusters), most_steps(params, images)
+    planned, each = min(wanted, most), round_steps(params, images)
     step, before = rounds[-1]["step"], leg_of(rounds[:-1])
-    most = most_steps(params, images)
-    reason = PLANNED if _wanted_steps(params, images, clusters) <= most else PASSES_DONE
+    reason = PLANNED if wanted <= most else PASSES_DONE
     leg = Leg(step, step, planned, 0.0, 0.0, reason, isinstance(params.steps, int))
     if before is not None:
         leg = replace(before, first=step, until=step, way_from=before.way_to)

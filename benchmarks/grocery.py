@@ -92,7 +92,7 @@ def _run(work: Path, data: Path, prepared: Path, params: Params, supervised: boo
     light = "-relit" if params.train.light_stops else ""
     out = work / f"rotation-{params.train.rotation_weight:g}-seed-{params.train.seed}{light}"
     done = out / "figures.json"
-    settings = json.loads(json.dumps(dataclasses.asdict(params.train)))
+    settings = json.loads(json.dumps(dataclasses.asdict(params.train) | {"looks": params.export.looks}))
     figures = json.loads(done.read_text()) if done.exists() else {}
     if figures.get("params") != settings or "refined" not in figures:
         figures = {"params": settings, **_unlabelled(out, data, prepared, params)}
@@ -101,7 +101,7 @@ def _run(work: Path, data: Path, prepared: Path, params: Params, supervised: boo
         photos = Photos(
             data, prepared, read_catalog(prepared), params.train.crop_share, params.train.input_px
         )
-        _, (r1, map_at_r) = start_and_end(photos, params.train, supervised=True)
+        _, (r1, map_at_r) = start_and_end(photos, params.train, params.export.looks, supervised=True)
         figures["supervised"] = {"r1": r1, "map_at_r": map_at_r}
         write_json(done, figures)
     return figures

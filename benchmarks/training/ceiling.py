@@ -5,8 +5,9 @@
 
 Same trunk, loss, sampler, views and number of steps; in the second row the clustering is replaced by the
 labels of the training classes, and nothing else. Scored, leave-one-out, on the test classes, which neither
-sees; of both the last checkpoint, as it would ship. "Gap closed" is how much of the way from the whitened
-start to the supervised end the unlabelled training goes, in MAP@R. Other settings are those of params.yaml.
+sees; of both the last checkpoint, as it would ship, `export.looks` at an image. "Gap closed" is how much of
+the way from the whitened start to the supervised end the unlabelled training goes, in MAP@R. Other settings
+are those of params.yaml.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from udml.config import Train, load_params
 from udml.data.catalog import read_catalog
 from udml.evaluation.metrics import score_queries
 from udml.learning.loop.run import Run
+from udml.learning.model.looks import looking
 from udml.machine import keep_freed_memory
 
 Figures = tuple[float, float]  # R@1 and MAP@R, percent
@@ -41,7 +43,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     keep_freed_memory()
-    params = load_params().train
+    settings = load_params()
+    params, looks = settings.train, settings.export.looks
     params = dataclasses.replace(
         params, steps=options.steps or params.steps, clusters=options.clusters or params.clusters
     )
@@ -53,13 +56,16 @@ def main() -> None:
     ways: dict[str, list[tuple[Figures, Figures]]] = {"pseudo-labels": [], "supervised": []}
     for seed in options.seeds:
         for way, found in ways.items():
-            found.append(start_and_end(photos, dataclasses.replace(params, seed=seed), way == "supervised"))
-    given = f"{params.steps} steps, {params.input_px} px, rotation {params.rotation_weight:g}"
+            seeded = dataclasses.replace(params, seed=seed)
+            found.append(start_and_end(photos, seeded, looks, supervised=way == "supervised"))
+    given = f"{params.steps} steps, {params.input_px} px, looks {looks}, rotation {params.rotation_weight:g}"
     print(f"\n{machine()}; {given}, seeds {options.seeds}\n")
     print(table(ways))
 
 
-def start_and_end(photos: Photos, params: Train, supervised: bool) -> tuple[Figures, Figures]:
+def start_and_end(
+    photos: Photos, params: Train, looks: int, supervised: bool = False
+) -> tuple[Figures, Figures]:
     """Figures of the whitened start and of the last checkpoint, each as it would ship."""
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
@@ -67,10 +73,10 @@ def start_and_end(photos: Photos, params: Train, supervised: bool) -> tuple[Figu
             _teach(run)
         going_on = rounds(run)
         next(going_on)
-        start = figures(run, photos)
+        start = figures(run, photos, looks)
         for _ in going_on:
             pass
-        return start, figures(run, photos)
+        return start, figures(run, photos, looks)
 
 
 def _teach(run: Run) -> None:
@@ -81,9 +87,11 @@ def _teach(run: Run) -> None:
     run.clusters, run.data = len(known), dataclasses.replace(run.data, taught=taught.astype(np.int64))
 
 
-def figures(run: Run, photos: Photos) -> Figures:
+def figures(run: Run, photos: Photos, looks: int) -> Figures:
     """R@1 and MAP@R of the test images, in percent, by what would ship now."""
-    every = photos.scored(embed(run, as_shipped(run), photos.test_views))
+    shipped = as_shipped(run)
+    shipped.trunk = looking(shipped.trunk, looks)
+    every = photos.scored(embed(run, shipped, photos.test_views))
     found = score_queries(every, every, np.arange(len(every.labels)), [1], False, 2**29).values
     return 100 * float(found["recall_at_1"].mean()), 100 * float(found["map_at_r"].mean())
 

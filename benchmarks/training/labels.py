@@ -67,7 +67,7 @@ def _row(place: str, way: str, photos: Photos, run: Run) -> str:
     if labels is None:
         raise SystemExit("the training images have no labels: there is nothing to compare with")
     ami = 100 * adjusted_mutual_information(labels, run.state.assignment)
-    r1, map_at_r = figures(run, photos)
+    r1, map_at_r = figures(run, photos, looks=1)  # what is compared are labels
     return (
         f"| {place} | {way} | {last['step']} | {r1:.1f} | {map_at_r:.1f} | {last['clusters']} "
         f"| {100 * last['share_left_out']:.1f} | {100 * last['largest_share']:.1f} | {ami:.1f} |"

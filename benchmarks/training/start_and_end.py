@@ -38,9 +38,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     keep_freed_memory()
-    params = load_params().train
+    settings = load_params()
+    params, looks = settings.train, settings.export.looks
     weights = options.rotation_weights or [params.rotation_weight]
-    print(f"{machine()}; {options.prepared}, {params.steps} steps, seeds {options.seeds}\n")
+    print(f"{machine()}; {options.prepared}, {params.steps} steps, looks {looks}, seeds {options.seeds}\n")
     print("| images a class | labels | rotation | start: R@1, % | MAP@R, % | end: R@1, % | MAP@R, % |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for size, way, weight in itertools.product(options.thin or [None], options.ways, weights):
@@ -49,7 +50,7 @@ def main() -> None:
             changed = dataclasses.replace(params, seed=seed, rotation_weight=weight)
             photos = _photos(options.prepared, size, seed, params.crop_share)
             if photos is not None:
-                found.append(start_and_end(photos, _labelled(way, changed, photos), supervised=False))
+                found.append(start_and_end(photos, _labelled(way, changed, photos), looks))
         if found:
             print(f"| {size or 'all'} | {way} | {weight:g} | {_row(found)} |", flush=True)
 

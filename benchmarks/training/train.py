@@ -214,7 +214,7 @@ def rounds(run: Run) -> Iterator[None]:
 
 
 def as_shipped(run: Run) -> Network:
-    """The averaged weights with their head finished, as `train` would ship them now."""
+    """The averaged weights with their head finished, as `train` leaves them: one look at an image."""
     shipped = copy.deepcopy(run.average)
     shipped.embedding_head = embedding.shipping_head(
         run, embedding.embed(run, run.data.views, with_features=True)[0]

@@ -28,6 +28,7 @@ class ModelCard:
         weights_sha256: of the file that it started from, where one was named.
         picked_step: optimiser steps behind its weights; 0 where no trained checkpoint beat the whitened
             backbone, which then ships itself; -1 where an older udml did not say.
+        looks: at an image, whose mean feature becomes the vector: 1, the whole; 2, its middle, too.
     """
 
     model_version: str
@@ -42,6 +43,7 @@ class ModelCard:
     protocol: str
     weights_sha256: str = ""
     picked_step: int = -1
+    looks: int = 1
 
     @property
     def untrained(self) -> bool:
@@ -73,6 +75,7 @@ def read_model_card(metadata: Mapping[str, str], origin: str) -> ModelCard:
             protocol=metadata[_PREFIX + "protocol"],
             weights_sha256=metadata.get(_PREFIX + "weights_sha256", ""),
             picked_step=int(metadata.get(_PREFIX + "picked_step", -1)),
+            looks=int(metadata.get(_PREFIX + "looks", 1)),
         )
     except (KeyError, ValueError) as error:
         raise UdmlError(

@@ -25,6 +25,7 @@ from udml.export.graph import INPUT
 from udml.learning.model.backbone import OFFLINE_BACKBONE, Backbone, create_backbone
 from udml.learning.model.frozen_norm import fold_frozen_norms
 from udml.learning.model.network import ModelSpec, save, with_heads
+from udml.learning.model.preprocess import preprocess
 from udml.model_card import read_model_card
 from udml.parquet import write_table
 
@@ -33,7 +34,9 @@ SKLEARN = Path(sklearn.__file__).parent / "datasets/images"
 PHOTOGRAPHS = [SKIMAGE / "astronaut.png", SKIMAGE / "chelsea.png", SKIMAGE / "coffee.png"]
 PHOTOGRAPHS += [SKIMAGE / "rocket.jpg", SKIMAGE / "motorcycle_left.png", SKLEARN / "china.jpg"]
 GROCERY = Path(__file__).parents[3] / "shared/data/grocery"
-PARAMS = Export(opset=18, parity_images=24, min_cosine=0.9999, min_top1_agreement=0.999, quantize="none")
+PARAMS = Export(
+    opset=18, looks=1, parity_images=24, min_cosine=0.9999, min_top1_agreement=0.999, quantize="none"
+)
 SPEC = ModelSpec(
     pretrained=True,
     backbone=OFFLINE_BACKBONE,
@@ -145,6 +148,28 @@ def test_writes_two_models_and_what_was_measured(exported: Path) -> None:
         assert card.model_version == report[kind]["model_version"]
         assert (card.data_version, card.store_short_side_px) == (SPEC.data_version, 160)
     assert report["trained"]["model_version"] != report["frozen"]["model_version"]
+
+
+def test_of_two_looks_the_mean_feature_is_embedded(
+    exported: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Expected: the published trunk in PyTorch, on the whole view and on its stretched middle."""
+    stage.export(*workspace, tmp_path / "export", replace(PARAMS, looks=2))
+    photograph = np.asarray(Image.open(SKLEARN / "china.jpg").convert("RGB"))[None]
+    whole = preprocess(torch.from_numpy(photograph.copy()), 96, SPEC.crop_share, SPEC.mean, SPEC.std)
+    middle = torch.nn.functional.interpolate(whole[:, :, 12:84, 12:84], (96, 96), mode="bilinear")
+    with torch.no_grad():
+        trunk = create_backbone(OFFLINE_BACKBONE, pretrained=True).trunk.eval()
+        features = (trunk(whole)[0] + trunk(middle)[0]) / 2
+    expected = (features / features.norm()).numpy()
+    session = session_of(tmp_path / "export" / stage.FROZEN_FILE)
+    np.testing.assert_allclose(session.run(None, {INPUT: photograph})[0][0], expected, atol=1e-5)
+    cards = [
+        read_model_card(session_of(out / stage.MODEL_FILE).get_modelmeta().custom_metadata_map, "")
+        for out in (exported, tmp_path / "export")
+    ]
+    assert [card.looks for card in cards] == [1, 2]
+    assert cards[0].model_version != cards[1].model_version
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -23,6 +23,7 @@ from udml.files import write_json
 from udml.learning.loop.checkpoint import CHECKPOINT_FILE, SHIPPED_FILE
 from udml.learning.loop.run import TrainingSet
 from udml.learning.model.backbone import create_backbone
+from udml.learning.model.looks import looking
 from udml.learning.model.network import ModelSpec, load, save
 from udml.learning.model.tuning import merged
 from udml.learning.views.strong import strong_views
@@ -136,6 +137,7 @@ def goes_through(root: Path, params: Train) -> None:
     save(root / "train", weights, spec_of(params, mean_std))
     network, spec = load(root / "train")
     images = pictures(20, seed=1)
+    network.trunk = looking(network.trunk, 2)
     path = root / "export" / MODEL_FILE
     card = model_card(network, spec, "trained", spec.embedding_dim)
     path.parent.mkdir()

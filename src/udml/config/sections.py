@@ -49,6 +49,7 @@ class Export:
     """How the model leaves PyTorch, and how exactly it must agree afterwards."""
 
     opset: int
+    looks: int
     parity_images: int
     min_cosine: float
     min_top1_agreement: float
@@ -56,6 +57,7 @@ class Export:
 
     def __post_init__(self) -> None:
         within(self, "opset", 18, 25)
+        within(self, "looks", 1, 2)
         one_of(self, "quantize", ("none", "int8"))
         within(self, "parity_images", 8, 1_000_000)
         share(self, "min_cosine", "min_top1_agreement")

@@ -2,14 +2,15 @@
 
 `model.onnx` is what ships. `frozen.onnx` is the pretrained trunk without any training here, with
 the same preprocessing; `whitened.onnx` is that trunk with the head that training began with, which
-evens out the variances of its features. These two are what every report sets beside it.
+evens out the variances of its features. These two are what every report sets beside it; they look at
+an image as often as the first does.
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from udml.export.quantize import as_json, quantize_if_it_pays
 from udml.files import atomic_directory, write_json
 from udml.learning.loop.checkpoint import WHITENED_FILE as HEAD_FILE
 from udml.learning.model.backbone import Backbone, create_backbone
+from udml.learning.model.looks import LooksTwice, looking
 from udml.learning.model.network import ModelSpec, Network, load, with_heads
 from udml.learning.model.preprocess import crop_share_steps, preprocess
 from udml.learning.model.weights import check_same
@@ -76,7 +78,7 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
         prepared: what the prepare stage wrote.
         data_root: the imported originals.
         out: replaced as a whole; once the inputs are read, a model of an earlier run is gone.
-        params: operator set and the agreement demanded.
+        params: operator set, looks at an image and the agreement demanded.
 
     Raises:
         UdmlError: if an input is missing, or a file disagrees with its PyTorch model; with numbers.
@@ -84,6 +86,8 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
     network, spec = load(trained)
     weights = check_same(spec.weights, spec.weights_sha256)
     backbone = create_backbone(spec.backbone, spec.pretrained, spec.input_px, weights)
+    network.trunk = looking(network.trunk, params.looks)
+    backbone = replace(backbone, trunk=looking(backbone.trunk, params.looks))
     frozen = FrozenTrunk(backbone.trunk).eval()
     images = list(_parity_images(prepared, data_root, params.parity_images, spec))
     shutil.rmtree(out, ignore_errors=True)
@@ -132,6 +136,7 @@ def model_card(network: nn.Module, spec: ModelSpec, kind: str, embedding_dim: in
         protocol=PROTOCOLS.get(kind, spec.protocol),
         weights_sha256=spec.weights_sha256,
         picked_step=spec.picked_step,
+        looks=2 if any(isinstance(part, LooksTwice) for part in network.children()) else 1,
     )
 
 

@@ -62,6 +62,9 @@ def test_every_loss_has_its_settings(values: dict[str, Any]) -> None:
         ("train", "budget_minutes", "5m", "train.budget_minutes is '5m', expected float"),
         ("train", "max_passes", 0, "must be null (no bound) or a number above 0"),
         ("train", "max_passes", float("inf"), "must be null (no bound) or a number above 0"),
+        ("export", "looks", 0, "must be between 1 and 2"),
+        ("export", "looks", 3, "must be between 1 and 2"),
+        ("export", "looks", "two", "export.looks is 'two', expected int"),
         ("train", "pretrained", 1, "train.pretrained is 1, expected bool"),
         ("train", "clusters", "lots", "must be `auto` or a whole number"),
         ("train", "clusters", 8, "must be at least clusters_per_batch"),
@@ -114,6 +117,11 @@ def test_unknown_and_missing_keys_are_refused(values: dict[str, Any]) -> None:
     del values["index"]
     with pytest.raises(UdmlError, match="missing key `index`"):
         parse_params(values)
+
+
+def test_settings_from_before_there_were_two_looks_look_once(values: dict[str, Any]) -> None:
+    del values["export"]["looks"]
+    assert parse_params(values).export.looks == 1
 
 
 def test_unknown_loss_settings_are_refused(values: dict[str, Any]) -> None:

@@ -23,8 +23,8 @@ from benchmarks.training.train import Photos, as_shipped, embed, our_start, roun
 from udml.config import Train, load_params
 from udml.data.catalog import read_catalog
 from udml.evaluation.metrics import score_queries
+from udml.export.looks import looking
 from udml.learning.loop.run import Run
-from udml.learning.model.looks import looking
 from udml.machine import keep_freed_memory
 
 Figures = tuple[float, float]  # R@1 and MAP@R, percent

@@ -18,12 +18,12 @@ from udml.config import Index, Train
 from udml.data.catalog import SUMMARY_FILE
 from udml.export.export import MODEL_FILE, model_card, onnx_embed, torch_embed
 from udml.export.graph import export_network
+from udml.export.looks import looking
 from udml.export.parity import compare
 from udml.files import write_json
 from udml.learning.loop.checkpoint import CHECKPOINT_FILE, SHIPPED_FILE
 from udml.learning.loop.run import TrainingSet
 from udml.learning.model.backbone import create_backbone
-from udml.learning.model.looks import looking
 from udml.learning.model.network import ModelSpec, load, save
 from udml.learning.model.tuning import merged
 from udml.learning.views.strong import strong_views

@@ -49,11 +49,11 @@ class Export:
     """How the model leaves PyTorch, and how exactly it must agree afterwards."""
 
     opset: int
-    looks: int
     parity_images: int
     min_cosine: float
     min_top1_agreement: float
     quantize: str
+    looks: int = 1  # as settings of before have it
 
     def __post_init__(self) -> None:
         within(self, "opset", 18, 25)

@@ -27,12 +27,12 @@ from udml.data.catalog import read_catalog
 from udml.data.shards import read_bytes
 from udml.errors import UdmlError
 from udml.export.graph import INPUT, export_network, preprocessing_of
+from udml.export.looks import LooksTwice, looking
 from udml.export.parity import Embed, Parity, compare, largest_pixel_difference
 from udml.export.quantize import as_json, quantize_if_it_pays
 from udml.files import atomic_directory, write_json
 from udml.learning.loop.checkpoint import WHITENED_FILE as HEAD_FILE
 from udml.learning.model.backbone import Backbone, create_backbone
-from udml.learning.model.looks import LooksTwice, looking
 from udml.learning.model.network import ModelSpec, Network, load, with_heads
 from udml.learning.model.preprocess import crop_share_steps, preprocess
 from udml.learning.model.weights import check_same

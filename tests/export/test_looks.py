@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from udml.learning.model.looks import LooksTwice, looking
+from udml.export.looks import LooksTwice, looking
 
 
 class Seen(nn.Module):

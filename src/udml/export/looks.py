@@ -1,7 +1,7 @@
 """Looking twice at an image: as a whole, and closer at its middle.
 
 One look at one scale has much of how near the thing was and how it was cut. The mean of two has less of that,
-and finds more of a kind (docs/search.md has what it is worth, and what it costs).
+and finds more of a kind (docs/model.md has what it is worth, and what it costs).
 
 Shapes: n images, S = input_px, c = length of a feature.
 """
@@ -17,7 +17,7 @@ class LooksTwice(nn.Module):
     """A trunk whose feature of an image is the mean of that of the whole and that of the middle.
 
     The middle, three quarters of each side, is stretched to the whole side. It is made of the pixels that
-    the trunk sees anyway: cut out of the photograph at its own sharpness it found no more.
+    the trunk sees anyway, so what comes before the network stays as it is.
     """
 
     def __init__(self, trunk: nn.Module) -> None:

@@ -50,6 +50,12 @@ class ModelCard:
         """Whether what ships is the whitened backbone itself."""
         return self.picked_step == 0
 
+    @property
+    def seen(self) -> str:
+        """What the network sees of an image, in words."""
+        side = f"{self.input_px} x {self.input_px} px"
+        return f"{side}, the whole and its middle" if self.looks == 2 else side
+
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX metadata entries."""
         return {_PREFIX + key: str(value) for key, value in asdict(self).items()}

@@ -68,6 +68,16 @@ def test_every_protocol_names_data_model_and_size():
     assert len(set(words)) == 4
 
 
+@pytest.mark.parametrize(("looks", "end"), [(1, "; 96 px"), (2, "; 96 px, two looks")])
+def test_a_protocol_says_where_an_image_was_looked_at_twice(looks: int, end: str) -> None:
+    test = images_of()
+    shown = view_sources(test.groups, 0)
+    models = [vectors(kind, 0.1, shown) for kind in ("trained", "frozen")]
+    models = [replace(model, card=replace(model.card, looks=looks)) for model in models]
+    scores = compare_models(test, shown, models, PARAMS, False).trained.scores
+    assert all(one.protocol.endswith(end) for one in scores.values())
+
+
 def test_queries_ask_only_the_gallery():
     roles = np.where(np.arange(N) < 20, "query", "gallery")
     evaluation = compare(images_of(roles=roles))

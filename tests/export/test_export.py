@@ -168,7 +168,10 @@ def test_of_two_looks_the_mean_feature_is_embedded(
         read_model_card(session_of(out / stage.MODEL_FILE).get_modelmeta().custom_metadata_map, "")
         for out in (exported, tmp_path / "export")
     ]
-    assert [card.looks for card in cards] == [1, 2]
+    assert [(card.looks, card.seen) for card in cards] == [
+        (1, "96 x 96 px"),
+        (2, "96 x 96 px, the whole and its middle"),
+    ]
     assert cards[0].model_version != cards[1].model_version
 
 

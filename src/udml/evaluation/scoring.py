@@ -112,7 +112,9 @@ def _evaluate_model(
     known: Neighbourhoods | None = None,
 ) -> ModelEvaluation:
     """Score one model; `known` are the neighbourhoods of all its images, where they are known already."""
-    origin = f"data {test.data_version}; model {model.card.model_version}; {model.card.input_px} px"
+    card = model.card
+    origin = f"data {test.data_version}; model {card.model_version}; {card.input_px} px"
+    origin += ", two looks" if card.looks == 2 else ""
     neighbours, similarities = nearest(model.images, NEIGHBOURS)
     distinct = _first_of_groups(test.groups)
     searched = model.views, model.images[distinct], np.searchsorted(distinct, shown)

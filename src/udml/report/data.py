@@ -121,10 +121,7 @@ def making_section(params: Params, card: ModelCard, protocol: str, quantization:
         ("Data version", card.data_version),
         ("Backbone", card.backbone),
         ("Licence of its weights", card.weights_licence),
-        (
-            "Embedding",
-            f"{card.embedding_dim} numbers of unit length, from {card.input_px} x {card.input_px} px",
-        ),
+        ("Embedding", f"{card.embedding_dim} numbers of unit length, from {card.seen}"),
         ("Precision", quantization),
         ("Versions", ", ".join(f"{name} {version}" for name, version in _versions())),
     ]

@@ -55,7 +55,7 @@ def _model(origin: Origin) -> Iterator[Sequence[object]]:
     yield "version", f"{bundle.name}, registered {bundle.created}"
     yield "model", card.model_version
     yield "backbone", card.backbone
-    yield "in", f"uint8 pictures of any size, RGB; the network sees {card.input_px} x {card.input_px} px"
+    yield "in", f"uint8 pictures of any size, RGB; the network sees {card.seen}"
     yield "out", f"{card.embedding_dim} numbers, of length 1; similarity is the cosine"
     yield "file", f"ONNX, preprocessing inside; sha256 {bundle.files['model.onnx'].sha256}"
     yield "index", f"{origin.index.get('kind', '')}, {bundle.images:,} images"

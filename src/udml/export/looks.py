@@ -17,7 +17,8 @@ class LooksTwice(nn.Module):
     """A trunk whose feature of an image is the mean of that of the whole and that of the middle.
 
     The middle, three quarters of each side, is stretched to the whole side. It is made of the pixels that
-    the trunk sees anyway, so what comes before the network stays as it is.
+    the trunk sees anyway, so what comes before the network stays as it is. Weights are named `trunk.` once
+    more in here; that is how `model_version` tells two looks from one.
     """
 
     def __init__(self, trunk: nn.Module) -> None:

@@ -9,7 +9,8 @@
 
 FROM python:3.11-slim AS sources
 RUN pip install 'uv>=0.8' && uv venv /opt/udml
-ENV VIRTUAL_ENV=/opt/udml
+# Compiled once, here: a container that may not write would compile all it imports at every start.
+ENV VIRTUAL_ENV=/opt/udml UV_COMPILE_BYTECODE=1
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE requirements.lock ./
 COPY src src

@@ -18,7 +18,7 @@ TORCH ?= $(shell cat $(INSTALLED) 2>/dev/null)
 without = awk -v names='^($(1))==' '/^[a-z0-9]/ { skip = $$0 ~ names } !skip' requirements.lock
 GPU_ONLY := triton|cuda-[a-z-]+|nvidia-(c|nc|nv)[a-z0-9-]+
 NOT_LINKED := triton|cuda-[a-z-]+|nvidia-(cuda-cccl|cusolver|nvjitlink|nvtx)
-UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
+UV_INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
 # Nothing here phones home, and `udml` and `dvc` are found without activating the environment.
 export DVC_NO_ANALYTICS := 1
@@ -60,6 +60,8 @@ dist: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 
+# All that is installed is compiled once, here: where Python is told to write no bytecode, as in many containers,
+# each process would compile what it imports, which takes longer than much of what it is started for.
 setup: $(INSTALLED)
 
 $(INSTALLED): requirements.lock pyproject.toml

@@ -71,6 +71,7 @@ def test_every_loss_has_its_settings(values: dict[str, Any]) -> None:
         ("train", "rotation_images", 81, "must be between 1 and 80"),
         ("train", "crop_area_min", 1.5, "must be between 0 and 1"),
         ("train", "crop_share", 0, "must be above 0"),
+        ("train", "view_ratio", 0.9, "must be between 1 and 10"),
         ("train", "device", "tpu", "must be one of auto, cpu, cuda, mps"),
         ("train", "head_start", "pcb", "did you mean pca"),
         ("train", "tuning", "lore", "did you mean lora"),

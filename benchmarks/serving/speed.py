@@ -93,7 +93,9 @@ def torch_embed(network: Callable[[torch.Tensor], torch.Tensor], spec: ModelSpec
             ready = torch.empty(len(images), 3, spec.input_px, spec.input_px)
             for positions in by_shape.values():
                 pixels = torch.from_numpy(np.stack([images[position] for position in positions]))
-                ready[positions] = preprocess(pixels, spec.input_px, spec.crop_share, spec.mean, spec.std)
+                ready[positions] = preprocess(
+                    pixels, spec.input_px, spec.crop_share, spec.mean, spec.std, spec.view_ratio
+                )
             return network(ready).numpy()
 
     return embed

@@ -52,7 +52,7 @@ def main() -> None:
         params = dataclasses.replace(params, rotation_weight=options.rotation_weight)
     if options.same_light:
         params = dataclasses.replace(params, light_stops=0.0, cast_stops=0.0)
-    photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params.crop_share)
+    photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params)
     ways: dict[str, list[tuple[Figures, Figures]]] = {"pseudo-labels": [], "supervised": []}
     for seed in options.seeds:
         for way, found in ways.items():

@@ -67,7 +67,7 @@ def compare_passes(
     """The pass and the bare pass in turns; the first round warms up and is not counted."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (STORE_PX, STORE_PX, 3), np.uint8) for _ in range(pictures)]
-    fixed = [fixed_view(image, params.input_px, params.crop_share) for image in images]
+    fixed = [fixed_view(image, params.input_px, params.crop_share, params.view_ratio) for image in images]
     each = RANDOM_VIEWS + 1
     ready = np.concatenate([views_of_image(i, f, params, 0) for i, f in zip(images, fixed, strict=True)])
     seconds: dict[str, list[float]] = {"bare": [], "pass": []}

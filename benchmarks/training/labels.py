@@ -45,7 +45,7 @@ def main() -> None:
         params = dataclasses.replace(load_params().train, steps=options.steps)
         if options.same_light:
             params = dataclasses.replace(params, light_stops=0.0, cast_stops=0.0)
-        photos = split_classes(Path(directory), params.crop_share, most_scored=10**9)
+        photos = split_classes(Path(directory), params, most_scored=10**9)
         for seed in options.seeds:
             for way in options.ways:
                 _show(f"{name}, {seed}", way, photos, dataclasses.replace(params, seed=seed))

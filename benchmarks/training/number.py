@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     params = load_params().train
-    photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params.crop_share)
+    photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params)
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
         one_view = embedding.embed(run, run.data.views, "embed", True)[0]

@@ -48,14 +48,14 @@ def main() -> None:
         found = []
         for seed in options.seeds:
             changed = dataclasses.replace(params, seed=seed, rotation_weight=weight)
-            photos = _photos(options.prepared, size, seed, params.crop_share)
+            photos = _photos(options.prepared, size, seed, params)
             if photos is not None:
                 found.append(start_and_end(photos, _labelled(way, changed, photos), looks))
         if found:
             print(f"| {size or 'all'} | {way} | {weight:g} | {_row(found)} |", flush=True)
 
 
-def _photos(prepared: Path, size: int | None, seed: int, crop_share: float) -> Photos | None:
+def _photos(prepared: Path, size: int | None, seed: int, params: Train) -> Photos | None:
     """The set with so many images of each training class; None where every class has fewer."""
     catalog = read_catalog(prepared)
     training = np.flatnonzero(catalog["split"] == "train")
@@ -70,7 +70,7 @@ def _photos(prepared: Path, size: int | None, seed: int, crop_share: float) -> P
         split = catalog["split"].to_numpy().astype(object)
         split[left_out] = "excluded"
         catalog = catalog.assign(split=split)
-    return Photos(Path(), prepared, catalog, crop_share)
+    return Photos(Path(), prepared, catalog, params)
 
 
 def _labelled(way: str, params: Train, photos: Photos) -> Train:

@@ -57,14 +57,14 @@ class Photos:
         images: the unpacked data set.
         prepared: what `prepare` left.
         catalog: its catalogue; the column `split` says what is trained on and what is scored.
-        crop_share: of the fixed views.
+        params: say what fixed views show.
         input_px: side of the views.
     """
 
     images: Path
     prepared: Path
     catalog: pd.DataFrame
-    crop_share: float
+    params: Train
     input_px: int = INPUT_PX
 
     @property
@@ -77,7 +77,8 @@ class Photos:
         """Fixed views of the test images: uint8 [n, S, S, 3]."""
         store = open_store(self.prepared, self.catalog)
         rows = np.flatnonzero(self.catalog["split"] == "test")
-        return np.stack([fixed_view(store[int(row)], self.input_px, self.crop_share) for row in rows])
+        seen = self.input_px, self.params.crop_share, self.params.view_ratio
+        return np.stack([fixed_view(store[int(row)], *seen) for row in rows])
 
     def scored(self, vectors: np.ndarray) -> Embedded:
         """Embeddings of the test images with their labels and groups."""
@@ -122,7 +123,7 @@ def load_photos(images: Path, work: Path, params: Params) -> Photos:
         import_data(images, "grocery", data)
     if not prepared.exists():
         prepare(data, prepared, dataclasses.replace(params.prepare, store_short_side_px=STORE_PX[INPUT_PX]))
-    return Photos(images, prepared, read_catalog(prepared), params.train.crop_share)
+    return Photos(images, prepared, read_catalog(prepared), params.train)
 
 
 def our_start(photos: Photos, params: Train, scratch: Path) -> Run:

@@ -59,7 +59,7 @@ def main() -> None:
     sets: dict[str, list[Model]] = {}
     for given in options.prepared:
         name, _, directory = given.partition("=")
-        photos = split_classes(Path(directory), params.train.crop_share)
+        photos = split_classes(Path(directory), params.train)
         train = dataclasses.replace(params.train, steps=options.steps)
         sets[name] = [_model(photos, one) for one in checkpoints(photos, train, options.work / name)]
         print(models_table(name, sets[name]), flush=True)

@@ -75,7 +75,7 @@ def main() -> None:
     rows: dict[str, list[Search]] = {}
     for given in options.prepared:
         name, _, directory = given.partition("=")
-        photos = split_classes(Path(directory), load_params().train.crop_share)
+        photos = split_classes(Path(directory), load_params().train)
         scored = photos.scored(last_of("as set", options.work / name).images)
         for size in SIZES:
             draws = [

@@ -71,7 +71,7 @@ TRAININGS: dict[str, tuple[float, Change]] = {
 """What is done, and the share of the steps that it is done for: harm shows early."""
 
 
-def split_classes(prepared: Path, crop_share: float, most_scored: int = MOST_SCORED) -> Photos:
+def split_classes(prepared: Path, params: Train, most_scored: int = MOST_SCORED) -> Photos:
     """The training classes of a set with labels, every other one to be scored by so many images at most."""
     catalog = read_catalog(prepared)
     given = catalog["split"] == "train"
@@ -82,7 +82,7 @@ def split_classes(prepared: Path, crop_share: float, most_scored: int = MOST_SCO
     trained = given & ~catalog["label"].isin(classes[1::2])
     trained &= catalog.assign(lot=lots)["lot"].where(trained).rank() <= MOST_TRAINED
     split = np.where(scored, "test", np.where(trained, "train", "excluded"))
-    return Photos(Path(), prepared, catalog.assign(split=split), crop_share)
+    return Photos(Path(), prepared, catalog.assign(split=split), params)
 
 
 def checkpoints(photos: Photos, params: Train, kept: Path) -> Iterator[Checkpoint]:
@@ -146,7 +146,10 @@ def _strong(photos: Photos, params: Train) -> list[np.ndarray]:
     pictures = [store[int(row)] for row in rows]
     return [
         np.stack(
-            [fixed_view(one, params.input_px, params.crop_share) for one in strong_views(pictures, seed)]
+            [
+                fixed_view(one, params.input_px, params.crop_share, params.view_ratio)
+                for one in strong_views(pictures, seed)
+            ]
         )
         for seed in (0, 1)
     ]

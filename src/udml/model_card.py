@@ -19,7 +19,7 @@ class ModelCard:
         backbone: timm or torchvision name.
         embedding_dim: length of an output vector.
         input_px: side of the square the network sees, after crop and resize inside the graph.
-        crop_share: side of the centre square kept, as a share of the shorter side.
+        crop_share: of the middle of an image, what is kept of both its sides.
         store_short_side_px: images were shrunk to this shorter side before training; decoding for
             search does the same, so that queries and gallery are seen alike.
         data_version: identifies the imported data the model was trained on.
@@ -29,6 +29,7 @@ class ModelCard:
         picked_step: optimiser steps behind its weights; 0 where no trained checkpoint beat the whitened
             backbone, which then ships itself; -1 where an older udml did not say.
         looks: at an image, whose mean feature becomes the vector: 1, the whole; 2, its middle, too.
+        view_ratio: the middle of an image is at most so many times as long as wide; 1 is a square.
     """
 
     model_version: str
@@ -44,6 +45,7 @@ class ModelCard:
     weights_sha256: str = ""
     picked_step: int = -1
     looks: int = 1
+    view_ratio: float = 1.0
 
     @property
     def untrained(self) -> bool:
@@ -82,6 +84,7 @@ def read_model_card(metadata: Mapping[str, str], origin: str) -> ModelCard:
             weights_sha256=metadata.get(_PREFIX + "weights_sha256", ""),
             picked_step=int(metadata.get(_PREFIX + "picked_step", -1)),
             looks=int(metadata.get(_PREFIX + "looks", 1)),
+            view_ratio=float(metadata.get(_PREFIX + "view_ratio", 1.0)),
         )
     except (KeyError, ValueError) as error:
         raise UdmlError(

@@ -74,8 +74,11 @@ def session_of(model: bytes) -> onnxruntime.InferenceSession:
 
 
 @cache
-def preprocessing_session(input_px: int, crop_share: float, opset: int = 18) -> onnxruntime.InferenceSession:
-    model = preprocessing_model(input_px, crop_share, (0.0,) * 3, (1.0,) * 3, opset, ir_version=10)
+def preprocessing_session(
+    input_px: int, crop_share: float, opset: int = 18, view_ratio: float = 1.0
+) -> onnxruntime.InferenceSession:
+    plain = ((0.0,) * 3, (1.0,) * 3)
+    model = preprocessing_model(input_px, crop_share, *plain, opset, ir_version=10, view_ratio=view_ratio)
     onnx.checker.check_model(model, full_check=True)
     return session_of(model.SerializeToString())
 
@@ -96,14 +99,17 @@ def noise(*shape: int) -> np.ndarray:
     st.integers(1, 150),
     st.integers(1, 150),
     st.sampled_from([(24, 0.887), (33, 1.0), (1, 0.5), (96, 0.001), (40, 0.333)]),
+    st.sampled_from([1.0, 1.33, 1.777, 10.0]),
 )
 def test_the_graph_preprocesses_as_pytorch_does(
-    count: int, height: int, width: int, settings_: tuple[int, float]
+    count: int, height: int, width: int, settings_: tuple[int, float], view_ratio: float
 ) -> None:
     input_px, crop_share = settings_
     images = noise(count, height, width)
-    got = preprocessing_session(input_px, crop_share).run(None, {INPUT: images})[0]
-    expected = preprocess(torch.from_numpy(images), input_px, crop_share, (0.0,) * 3, (1.0,) * 3).numpy()
+    session = preprocessing_session(input_px, crop_share, view_ratio=view_ratio)
+    got = session.run(None, {INPUT: images})[0]
+    plain = ((0.0,) * 3, (1.0,) * 3)
+    expected = preprocess(torch.from_numpy(images), input_px, crop_share, *plain, view_ratio).numpy()
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() <= 2e-3  # of 255
 

@@ -88,7 +88,9 @@ def data_of(params: Train) -> TrainingSet:
     images = pictures(44, classes=6)
 
     def fixed(some: list[np.ndarray]) -> np.ndarray:
-        return np.stack([fixed_view(image, params.input_px, params.crop_share) for image in some])
+        return np.stack(
+            [fixed_view(image, params.input_px, params.crop_share, params.view_ratio) for image in some]
+        )
 
     held = images[36:]
     return TrainingSet(images[:36], fixed(images[:36]), fixed(held), fixed(strong_views(held, 0)))
@@ -125,6 +127,7 @@ def spec_of(params: Train, mean_std: tuple[Any, Any]) -> ModelSpec:
     return ModelSpec(
         params.backbone, False, params.embedding_dim, params.rotation_hidden_dim, params.input_px,
         params.crop_share, *mean_std, "none", STORE_PX, "d" * 16, "test",
+        view_ratio=params.view_ratio,
     )  # fmt: skip
 
 

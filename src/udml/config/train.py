@@ -67,6 +67,7 @@ class Train:
     budget_minutes: float | None = None
     max_passes: float | None = None  # where params.yaml is from before there was a bound
     labels: str = "kmeans"  # where params.yaml is from before there was a choice
+    view_ratio: float = 1.0  # as settings of before have it
 
     def __post_init__(self) -> None:
         positive(self, "embedding_dim", "input_px", "recluster_every_steps", "kmeans_iterations")
@@ -84,6 +85,7 @@ class Train:
         share(self, "crop_share", "crop_area_min", "crop_area_max", "holdout_share")
         share(self, "min_effective_rank_share", "head_whitening")
         share(self, "average_decay")
+        within(self, "view_ratio", 1, 10)
         within(self, "turn_degrees", 0, 180)
         within(self, "light_stops", 0, 3)
         within(self, "cast_stops", 0, 3)

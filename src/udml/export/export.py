@@ -34,7 +34,7 @@ from udml.files import atomic_directory, write_json
 from udml.learning.loop.checkpoint import WHITENED_FILE as HEAD_FILE
 from udml.learning.model.backbone import Backbone, create_backbone
 from udml.learning.model.network import ModelSpec, Network, load, with_heads
-from udml.learning.model.preprocess import crop_share_steps, preprocess
+from udml.learning.model.preprocess import crop_share_steps, preprocess, view_ratio_steps
 from udml.learning.model.weights import check_same
 from udml.machine import usable_cores
 from udml.model_card import ModelCard
@@ -137,6 +137,7 @@ def model_card(network: nn.Module, spec: ModelSpec, kind: str, embedding_dim: in
         weights_sha256=spec.weights_sha256,
         picked_step=spec.picked_step,
         looks=2 if any(isinstance(part, LooksTwice) for part in network.children()) else 1,
+        view_ratio=spec.view_ratio,
     )
 
 
@@ -144,6 +145,8 @@ def model_version(network: nn.Module, spec: ModelSpec) -> str:
     """Sixteen hex digits of a sha256 over the weights and all that happens to pixels before them."""
     digest = hashlib.sha256()
     pixels = [spec.store_short_side_px, spec.input_px, crop_share_steps(spec.crop_share), spec.mean, spec.std]
+    if spec.view_ratio != 1:  # models of before keep their versions
+        pixels.append(view_ratio_steps(spec.view_ratio))
     digest.update(json.dumps([spec.backbone, pixels]).encode())
     for name, value in sorted(network.state_dict().items()):
         array = value.detach().cpu().contiguous().numpy()
@@ -161,7 +164,7 @@ def torch_embed(network: nn.Module, spec: ModelSpec) -> Embed:
     def embed(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             pixels = torch.from_numpy(images.copy())  # store views are read-only, which torch warns of
-            ready = preprocess(pixels, spec.input_px, spec.crop_share, spec.mean, spec.std)
+            ready = preprocess(pixels, spec.input_px, spec.crop_share, spec.mean, spec.std, spec.view_ratio)
             return network(ready).numpy()
 
     return embed

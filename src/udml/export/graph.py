@@ -27,7 +27,7 @@ from torch import nn
 from udml import __version__
 from udml.errors import UdmlError
 from udml.files import atomic_path
-from udml.learning.model.preprocess import CROP_SHARE_STEPS, Channels, crop_share_steps
+from udml.learning.model.preprocess import CROP_SHARE_STEPS, Channels, crop_share_steps, view_ratio_steps
 from udml.model_card import ModelCard
 
 INPUT = "image"
@@ -47,7 +47,7 @@ def export_network(
 
     Args:
         network: maps float32 [N, 3, S, S] to float32 [N, D] unit rows; left as it is.
-        card: stored as metadata; its `input_px` and `crop_share` shape the preprocessing.
+        card: stored as metadata; its `input_px`, `crop_share` and `view_ratio` shape the preprocessing.
         mean: per channel, on the 0..255 scale.
         std: per channel, on the 0..255 scale.
         opset: ONNX operator set, 18 or later (18 brought antialiased Resize).
@@ -57,7 +57,9 @@ def export_network(
         UdmlError: if PyTorch's exporter can't express the network in ONNX.
     """
     exported = _export_without_preprocessing(network, card.input_px, opset)
-    before = preprocessing_model(card.input_px, card.crop_share, mean, std, opset, exported.ir_version)
+    before = preprocessing_model(
+        card.input_px, card.crop_share, mean, std, opset, exported.ir_version, card.view_ratio
+    )
     model = compose.merge_models(before, exported, io_map=[(PREPROCESSED, _NETWORK_INPUT)])
     del model.opset_import[1:]  # merging names the one operator set twice
     model.graph.name = "udml"
@@ -75,12 +77,19 @@ def preprocessing_of(path: Path) -> onnx.ModelProto:
 
 
 def preprocessing_model(
-    input_px: int, crop_share: float, mean: Channels, std: Channels, opset: int, ir_version: int
+    input_px: int,
+    crop_share: float,
+    mean: Channels,
+    std: Channels,
+    opset: int,
+    ir_version: int,
+    view_ratio: float = 1.0,
 ) -> onnx.ModelProto:
     """`udml.learning.model.preprocess.preprocess` as a graph: uint8 [N, H, W, 3] -> float32 [N, 3, S, S]."""
     constants: dict[str, np.ndarray] = {
         "pre/share": np.array(crop_share_steps(crop_share), np.int64),
-        "pre/share_steps": np.array(CROP_SHARE_STEPS, np.int64),
+        "pre/ratio": np.array(view_ratio_steps(view_ratio), np.int64),
+        "pre/steps": np.array(CROP_SHARE_STEPS, np.int64),
         "pre/one": np.array(1, np.int64),
         "pre/two": np.array(2, np.int64),
         "pre/image_axes": np.array([1, 2], np.int64),
@@ -100,17 +109,20 @@ def preprocessing_model(
 
 
 def _crop_nodes() -> list[onnx.NodeProto]:
-    """The centre square, cut while the pixels are still bytes: the rest is never converted."""
+    """The middle, cut while the pixels are still bytes: the rest is never converted."""
     return [
         _node("Shape", [INPUT], "pre/height_width", start=1, end=3),
         _node("ReduceMin", ["pre/height_width"], "pre/short_side", keepdims=0),
-        _node("Mul", ["pre/short_side", "pre/share"], "pre/side_steps"),
-        _node("Div", ["pre/side_steps", "pre/share_steps"], "pre/side_floor"),
-        _node("Max", ["pre/side_floor", "pre/one"], "pre/side"),
-        _node("Sub", ["pre/height_width", "pre/side"], "pre/margins"),
+        _node("Mul", ["pre/short_side", "pre/ratio"], "pre/longest_steps"),
+        _node("Div", ["pre/longest_steps", "pre/steps"], "pre/longest"),
+        _node("Min", ["pre/height_width", "pre/longest"], "pre/whole_sides"),
+        _node("Mul", ["pre/whole_sides", "pre/share"], "pre/sides_steps"),
+        _node("Div", ["pre/sides_steps", "pre/steps"], "pre/sides_floor"),
+        _node("Max", ["pre/sides_floor", "pre/one"], "pre/sides"),
+        _node("Sub", ["pre/height_width", "pre/sides"], "pre/margins"),
         _node("Div", ["pre/margins", "pre/two"], "pre/starts"),
-        _node("Add", ["pre/starts", "pre/side"], "pre/ends"),
-        _node("Slice", [INPUT, "pre/starts", "pre/ends", "pre/image_axes"], "pre/square"),
+        _node("Add", ["pre/starts", "pre/sides"], "pre/ends"),
+        _node("Slice", [INPUT, "pre/starts", "pre/ends", "pre/image_axes"], "pre/middle"),
     ]
 
 
@@ -121,8 +133,8 @@ def _resize_nodes() -> list[onnx.NodeProto]:
     moves the Transpose past it.
     """
     return [
-        _node("Cast", ["pre/square"], "pre/square_float", to=TensorProto.FLOAT),
-        _node("Transpose", ["pre/square_float"], "pre/planes", perm=[0, 3, 1, 2]),
+        _node("Cast", ["pre/middle"], "pre/middle_float", to=TensorProto.FLOAT),
+        _node("Transpose", ["pre/middle_float"], "pre/planes", perm=[0, 3, 1, 2]),
         _node("Shape", [INPUT], "pre/batch", start=0, end=1),
         _node("Concat", ["pre/batch", "pre/plane_sizes"], "pre/sizes", axis=0),
         _node(

@@ -114,7 +114,7 @@ def load_training_set(
     strong = strong_views([store[row] for row in held_rows], params.seed)
 
     def fixed(picture: np.ndarray) -> np.ndarray:
-        return fixed_view(picture, params.input_px, params.crop_share)
+        return fixed_view(picture, params.input_px, params.crop_share, params.view_ratio)
 
     def every(name: str, view: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         return write_views(scratch / f"{name}.u8", images, params.input_px, view)
@@ -185,6 +185,7 @@ def _spec(
         params.weights,
         weights_sha256(params.weights),
         picked_step,
+        params.view_ratio,
     )
 
 

@@ -6,14 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udml.learning.model.preprocess import centre_square, crop_share_steps, preprocess
+from udml.learning.model.preprocess import crop_share_steps, middle_of, preprocess, view_ratio_steps
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
-def reference_resize(square: np.ndarray, side_px: int) -> np.ndarray:
-    """Antialiased bilinear resize of float [s, s, 3] by the textbook: a triangle as wide as the shrink."""
-    size = len(square)
+def resize_weights(size: int, side_px: int) -> np.ndarray:
+    """What each of `size` pixels gives to each of `side_px`: a triangle as wide as the shrink."""
     scale = size / side_px
     reach = max(scale, 1.0)
     weights = np.zeros((side_px, size))
@@ -21,20 +20,26 @@ def reference_resize(square: np.ndarray, side_px: int) -> np.ndarray:
         centre = (row + 0.5) * scale
         for column in range(size):
             weights[row, column] = max(0.0, 1 - abs(column + 0.5 - centre) / reach)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return np.einsum("ij,jkc,lk->ilc", weights, square, weights)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def reference_resize(part: np.ndarray, side_px: int) -> np.ndarray:
+    """Antialiased bilinear resize of float [h, w, 3] to a square by the textbook."""
+    down, across = (resize_weights(size, side_px) for size in part.shape[:2])
+    return np.einsum("ij,jkc,lk->ilc", down, part, across)
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 57), (31, 30), (9, 9), (7, 20), (1, 1)])
 @pytest.mark.parametrize("input_px", [8, 15])
+@pytest.mark.parametrize("view_ratio", [1.0, 1.33, 3.0])
 def test_agrees_with_the_textbook_when_shrinking_and_enlarging(
-    height: int, width: int, input_px: int
+    height: int, width: int, input_px: int, view_ratio: float
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    top, left, side = centre_square(height, width, 0.9)
-    expected = reference_resize(image[top : top + side, left : left + side].astype(float), input_px)
-    got = preprocess(torch.from_numpy(image)[None], input_px, 0.9, **PLAIN)[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(got, expected, atol=1e-3)
+    top, left, high, wide = middle_of(height, width, 0.9, view_ratio)
+    expected = reference_resize(image[top : top + high, left : left + wide].astype(float), input_px)
+    got = preprocess(torch.from_numpy(image)[None], input_px, 0.9, **PLAIN, view_ratio=view_ratio)
+    np.testing.assert_allclose(got[0].permute(1, 2, 0).numpy(), expected, atol=1e-3)
 
 
 def test_keeps_pixels_that_need_no_resize_and_normalises_each_channel() -> None:
@@ -55,11 +60,37 @@ def test_takes_views_with_any_strides() -> None:
 
 @given(st.integers(1, 10_000), st.integers(1, 10_000), st.integers(1, 1000))
 def test_the_square_lies_inside_and_in_the_middle(height: int, width: int, thousandths: int) -> None:
-    top, left, side = centre_square(height, width, thousandths / 1000)
+    top, left, side, as_wide = middle_of(height, width, thousandths / 1000)
+    assert side == as_wide
     assert 1 <= side <= min(height, width)
     assert side == max(1, math.floor(min(height, width) * thousandths / 1000 + 1e-9))
     for start, length in ((top, height), (left, width)):
         assert 0 <= (length - side - start) - start <= 1
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000), st.integers(1000, 5000))
+def test_as_much_is_seen_of_the_longer_side_as_the_ratio_allows(
+    height: int, width: int, thousandths: int
+) -> None:
+    top, left, *seen = middle_of(height, width, 1.0, thousandths / 1000)
+    short, long = sorted((height, width))
+    assert sorted(seen) == [short, min(long, math.floor(short * thousandths / 1000 + 1e-9))]
+    assert (seen[0] <= seen[1]) == (height <= width) or seen[0] == seen[1]
+    for start, length, part in ((top, height, seen[0]), (left, width, seen[1])):
+        assert 0 <= (length - part - start) - start <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"), [((120, 160), (120, 159)), ((160, 120), (159, 120)), ((160, 300), (160, 212))]
+)
+def test_a_phones_photo_is_seen_as_a_whole(size: tuple[int, int], seen: tuple[int, int]) -> None:
+    assert middle_of(*size, 1.0, 1.33)[2:] == seen
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.999, -2.0])
+def test_refuses_a_ratio_below_a_squares(ratio: float) -> None:
+    with pytest.raises(ValueError, match="view_ratio"):
+        view_ratio_steps(ratio)
 
 
 @settings(max_examples=20)

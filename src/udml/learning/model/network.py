@@ -52,6 +52,7 @@ class ModelSpec:
     weights: str | None = None
     weights_sha256: str = ""
     picked_step: int = -1
+    view_ratio: float = 1.0
 
 
 class Network(nn.Module):

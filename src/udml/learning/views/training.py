@@ -144,10 +144,11 @@ def draw_all(
     ]
 
 
-def fixed_view(image: np.ndarray, input_px: int, crop_share: float) -> np.ndarray:
+def fixed_view(image: np.ndarray, input_px: int, crop_share: float, view_ratio: float = 1.0) -> np.ndarray:
     """The view that search uses, before normalisation: uint8 [h, w, 3] -> uint8 [S, S, 3]."""
     writable = np.array(image)  # torch warns of read-only arrays
-    pixels = preprocess(torch.from_numpy(writable)[None], input_px, crop_share, (0.0,) * 3, (1.0,) * 3)
+    plain = ((0.0,) * 3, (1.0,) * 3)
+    pixels = preprocess(torch.from_numpy(writable)[None], input_px, crop_share, *plain, view_ratio)
     return pixels[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
 

@@ -125,6 +125,11 @@ def test_settings_from_before_there_were_two_looks_look_once(values: dict[str, A
     assert parse_params(values).export.looks == 1
 
 
+def test_settings_from_before_longer_views_see_a_square(values: dict[str, Any]) -> None:
+    del values["train"]["view_ratio"]
+    assert parse_params(values).train.view_ratio == 1
+
+
 def test_unknown_loss_settings_are_refused(values: dict[str, Any]) -> None:
     values["train"]["losses"]["contrastive"]["margin"] = 0.1
     with pytest.raises(UdmlError, match=r"train.losses.contrastive: unknown key `margin`"):

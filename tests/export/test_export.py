@@ -1,5 +1,3 @@
-import hashlib
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,16 +6,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import pyarrow as pa
 import pytest
-import skimage
-import sklearn
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
+from tests.export.photographs import SKLEARN, jpegs, write_images
 from udml.config import Export
-from udml.data.catalog import CATALOG_FILE, CATALOG_SCHEMA
-from udml.data.shards import ShardWriter
 from udml.errors import UdmlError
 from udml.export import export as stage
 from udml.export import graph
@@ -27,12 +21,7 @@ from udml.learning.model.frozen_norm import fold_frozen_norms
 from udml.learning.model.network import ModelSpec, save, with_heads
 from udml.learning.model.preprocess import preprocess
 from udml.model_card import read_model_card
-from udml.parquet import write_table
 
-SKIMAGE = Path(skimage.__file__).parent / "data"
-SKLEARN = Path(sklearn.__file__).parent / "datasets/images"
-PHOTOGRAPHS = [SKIMAGE / "astronaut.png", SKIMAGE / "chelsea.png", SKIMAGE / "coffee.png"]
-PHOTOGRAPHS += [SKIMAGE / "rocket.jpg", SKIMAGE / "motorcycle_left.png", SKLEARN / "china.jpg"]
 GROCERY = Path(__file__).parents[3] / "shared/data/grocery"
 PARAMS = Export(
     opset=18, looks=1, parity_images=24, min_cosine=0.9999, min_top1_agreement=0.999, quantize="none"
@@ -52,40 +41,6 @@ SPEC = ModelSpec(
     protocol="a test",
 )
 Workspace = tuple[Path, Path, Path]
-
-
-def jpegs() -> list[bytes]:
-    """Four crops of each photograph, of many sizes; one turned by EXIF."""
-    files = []
-    for order, path in enumerate(PHOTOGRAPHS):
-        photograph = Image.open(path).convert("RGB")
-        width, height = photograph.size
-        for part, (dx, dy) in enumerate([(0, 0), (0.5, 0), (0, 0.5), (0.4, 0.3)]):
-            left, top = int(dx * width), int(dy * height)
-            size = (width // 2 - 7 * order, height // 2 - 11 * part)
-            crop = photograph.crop((left, top, left + size[0], top + size[1]))
-            exif = Image.Exif()
-            exif[0x0112] = 6 if part == 3 else 1
-            buffer = io.BytesIO()
-            crop.save(buffer, "JPEG", quality=90, exif=exif)
-            files.append(buffer.getvalue())
-    return files
-
-
-def write_images(root: Path, files: list[bytes]) -> tuple[Path, Path]:
-    """A data folder and its catalogue, as import and prepare leave them; the store is not needed here."""
-    rows = []
-    with ShardWriter(root / "data") as writer:
-        for order, data in enumerate(files):
-            shard, offset = writer.add(order, f"{order}.jpg", data)
-            width, height = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).size
-            row = {field.name: "x" if pa.types.is_string(field.type) else 0 for field in CATALOG_SCHEMA}
-            row |= {"image_id": order, "width": width, "height": height}
-            row["sha256"] = hashlib.sha256(data).hexdigest()
-            rows.append(row | {"data_shard": shard, "data_offset": offset, "size_bytes": len(data)})
-    table = pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA)
-    write_table(root / "prepared" / CATALOG_FILE, table)
-    return root / "prepared", root / "data"
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +159,27 @@ def test_frozen_vectors_are_the_published_weights_own(exported: Path) -> None:
     np.testing.assert_allclose(got[6:11], [0.0506, 0.0137, 0.0067, 0.0104, 0.0048], atol=1e-4)
 
 
+def test_of_a_longer_photograph_as_much_is_seen_as_the_view_ratio_allows(
+    tiny: Workspace, tmp_path: Path
+) -> None:
+    """Expected: the part of 640 x 427 px cut out by hand, squeezed to a square by PyTorch."""
+    network, spec = stage.load(tiny[0])
+    save(tmp_path / "longer", network.state_dict(), replace(spec, view_ratio=1.33))
+    stage.export(tmp_path / "longer", *tiny[1:], tmp_path / "export", PARAMS)
+    photograph = Image.open(SKLEARN / "china.jpg").convert("RGB")
+    width, height = (427 * 1330 // 1000) * 887 // 1000, 427 * 887 // 1000
+    left, top = (640 - width) // 2, (427 - height) // 2
+    middle = np.asarray(photograph.crop((left, top, left + width, top + height)))
+    pixels = torch.from_numpy(middle.copy()).permute(2, 0, 1)[None].float()
+    pixels = torch.nn.functional.interpolate(pixels, (96, 96), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        features = tiny_backbone(SPEC.backbone, True).trunk((pixels - 127) / 128)[0]
+    session = session_of(tmp_path / "export" / stage.FROZEN_FILE)
+    got = session.run(None, {INPUT: np.asarray(photograph)[None]})[0][0]
+    np.testing.assert_allclose(got, (features / features.norm()).numpy(), atol=1e-5)
+    assert read_model_card(session.get_modelmeta().custom_metadata_map, "").view_ratio == 1.33
+
+
 @pytest.mark.skipif(not GROCERY.exists(), reason=f"the Grocery Store Dataset is not at {GROCERY}")
 def test_real_smartphone_photographs_agree(exported: Path, workspace: Workspace, tmp_path: Path) -> None:
     lines = (GROCERY / "test.txt").read_text().splitlines()[::40]
@@ -292,7 +268,13 @@ def test_the_version_follows_weights_and_preprocessing_and_nothing_else(tiny: Wo
     assert len(version) == 16
     assert stage.model_version(*stage.load(tiny[0])) == version
     assert stage.model_version(network, replace(spec, protocol="another", data_version="another")) == version
-    for change in ({"input_px": 97}, {"crop_share": 0.888}, {"mean": (0.0,) * 3}, {"store_short_side_px": 9}):
+    for change in (
+        {"input_px": 97},
+        {"crop_share": 0.888},
+        {"view_ratio": 1.001},
+        {"mean": (0.0,) * 3},
+        {"store_short_side_px": 9},
+    ):
         assert stage.model_version(network, replace(spec, **change)) != version
     with torch.no_grad():
         network.embedding_head.bias[0] += 1e-6

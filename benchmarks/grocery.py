@@ -98,7 +98,7 @@ def _run(work: Path, data: Path, prepared: Path, params: Params, supervised: boo
         figures = {"params": settings, **_unlabelled(out, data, prepared, params)}
         write_json(done, figures)
     if supervised and "supervised" not in figures:
-        photos = Photos(data, prepared, read_catalog(prepared), params.train, params.train.input_px)
+        photos = Photos(data, prepared, read_catalog(prepared), params.train)
         _, (r1, map_at_r) = start_and_end(photos, params.train, params.export.looks, supervised=True)
         figures["supervised"] = {"r1": r1, "map_at_r": map_at_r}
         write_json(done, figures)

@@ -57,15 +57,13 @@ class Photos:
         images: the unpacked data set.
         prepared: what `prepare` left.
         catalog: its catalogue; the column `split` says what is trained on and what is scored.
-        params: say what fixed views show.
-        input_px: side of the views.
+        params: say what fixed views show, and their side.
     """
 
     images: Path
     prepared: Path
     catalog: pd.DataFrame
     params: Train
-    input_px: int = INPUT_PX
 
     @property
     def train_files(self) -> list[Path]:
@@ -77,7 +75,7 @@ class Photos:
         """Fixed views of the test images: uint8 [n, S, S, 3]."""
         store = open_store(self.prepared, self.catalog)
         rows = np.flatnonzero(self.catalog["split"] == "test")
-        seen = self.input_px, self.params.crop_share, self.params.view_ratio
+        seen = self.params.input_px, self.params.crop_share, self.params.view_ratio
         return np.stack([fixed_view(store[int(row)], *seen) for row in rows])
 
     def scored(self, vectors: np.ndarray) -> Embedded:
@@ -105,7 +103,7 @@ def main() -> None:
     settings = dataclasses.replace(
         params.train, input_px=INPUT_PX, light_stops=0.0, cast_stops=0.0, seed=options.seed
     )
-    photos = load_photos(options.data.resolve(), options.work, params)
+    photos = load_photos(options.data.resolve(), options.work, dataclasses.replace(params, train=settings))
     with tempfile.TemporaryDirectory() as scratch:
         if options.comparison == "steps":
             compare_steps(photos, settings, Path(scratch), options.stretch, options.rounds)

@@ -27,7 +27,7 @@ from torch import nn
 from udml import __version__
 from udml.errors import UdmlError
 from udml.files import atomic_path
-from udml.learning.model.preprocess import CROP_SHARE_STEPS, Channels, crop_share_steps, view_ratio_steps
+from udml.learning.model.preprocess import THOUSANDTHS, Channels, crop_share_steps, view_ratio_steps
 from udml.model_card import ModelCard
 
 INPUT = "image"
@@ -89,7 +89,7 @@ def preprocessing_model(
     constants: dict[str, np.ndarray] = {
         "pre/share": np.array(crop_share_steps(crop_share), np.int64),
         "pre/ratio": np.array(view_ratio_steps(view_ratio), np.int64),
-        "pre/steps": np.array(CROP_SHARE_STEPS, np.int64),
+        "pre/steps": np.array(THOUSANDTHS, np.int64),
         "pre/one": np.array(1, np.int64),
         "pre/two": np.array(2, np.int64),
         "pre/image_axes": np.array([1, 2], np.int64),

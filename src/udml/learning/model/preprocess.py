@@ -7,7 +7,7 @@ photographs and fails where they differ. Change both or neither.
 import torch
 import torch.nn.functional as F
 
-CROP_SHARE_STEPS = 1000
+THOUSANDTHS = 1000
 """Shares and ratios count in thousandths, so that both sides use whole numbers and can't round apart."""
 
 Channels = tuple[float, float, float]
@@ -15,16 +15,16 @@ Channels = tuple[float, float, float]
 
 def crop_share_steps(crop_share: float) -> int:
     """`crop_share`, above 0 and at most 1, as a whole number of thousandths."""
-    steps = round(crop_share * CROP_SHARE_STEPS)
-    if not 0 < steps <= CROP_SHARE_STEPS:
+    steps = round(crop_share * THOUSANDTHS)
+    if not 0 < steps <= THOUSANDTHS:
         raise ValueError(f"crop_share is {crop_share}: it must be from 0.001 to 1")
     return steps
 
 
 def view_ratio_steps(view_ratio: float) -> int:
     """`view_ratio`, at least 1, as a whole number of thousandths."""
-    steps = round(view_ratio * CROP_SHARE_STEPS)
-    if steps < CROP_SHARE_STEPS:
+    steps = round(view_ratio * THOUSANDTHS)
+    if steps < THOUSANDTHS:
         raise ValueError(f"view_ratio is {view_ratio}: it must be at least 1")
     return steps
 
@@ -33,10 +33,9 @@ def middle_of(
     height: int, width: int, crop_share: float, view_ratio: float = 1.0
 ) -> tuple[int, int, int, int]:
     """Where the part lies that is seen of an image: (top, left, height, width) in px, both at least 1."""
-    longest = min(height, width) * view_ratio_steps(view_ratio) // CROP_SHARE_STEPS
+    longest = min(height, width) * view_ratio_steps(view_ratio) // THOUSANDTHS
     seen_height, seen_width = (
-        max(1, min(side, longest) * crop_share_steps(crop_share) // CROP_SHARE_STEPS)
-        for side in (height, width)
+        max(1, min(side, longest) * crop_share_steps(crop_share) // THOUSANDTHS) for side in (height, width)
     )
     return (height - seen_height) // 2, (width - seen_width) // 2, seen_height, seen_width
 

@@ -41,10 +41,12 @@ def test_a_query_in_the_gallery_is_asked_as_if_it_had_never_been_there(of_each, 
     known = know_neighbourhoods(vectors)
     refine = refine_with(known)
     rng = np.random.default_rng(1)
-    for query in rng.choice(len(vectors), 25, replace=False):
-        others = rng.choice(len(vectors), rng.integers(0, 3), replace=False)
-        missing = np.unique([query, *others])
-        ranked = refine(vectors[query], vectors @ vectors[query], missing)
+    queries = rng.choice(len(vectors), 25, replace=False)
+    absent = [
+        np.unique([query, *rng.choice(len(vectors), rng.integers(0, 3), replace=False)]) for query in queries
+    ]
+    found = refine(vectors[queries], vectors[queries] @ vectors.T, absent)
+    for query, missing, ranked in zip(queries, absent, found, strict=True):
         order = np.argsort(-ranked, kind="stable")
         order = order[~np.isin(order, missing)]
         expected = rebuilt_ranking(vectors, vectors[query], missing, known.count)
@@ -82,5 +84,5 @@ def test_a_gallery_too_small_to_know_its_neighbourhoods_is_searched_plainly(coun
     known = know_neighbourhoods(vectors)
     assert known.count == 0
     similarity = vectors @ vectors[0]
-    ranked = refine_with(known)(vectors[0], similarity, np.array([0]))
+    ranked = refine_with(known)(vectors[:1], similarity[None], [np.array([0])])[0]
     assert (np.argsort(-ranked[1:]) == np.argsort(-similarity[1:])).all()

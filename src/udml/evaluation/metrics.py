@@ -21,11 +21,13 @@ from udml.machine import usable_cores
 # A matrix product sums in an order that depends on where a row lies in a block, so the similarities
 # of two identical vectors may differ by some 1e-7. Differences of at most this count as ties.
 TIE = 1e-6
-# A query, its similarities to the gallery and the rows it ignores in; what to rank the gallery by out.
-Refine = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Refine = Callable[[np.ndarray, np.ndarray, Sequence[np.ndarray]], np.ndarray]
+"""Some queries float32 [q, d], their similarities float32 [q, m] to the gallery, and the rows that each of
+them ignores in; what to rank the gallery by out, float64 [q, m]."""
 _LENGTH_TOLERANCE = 1e-3
 _CHECKED_AT_ONCE = 4096
 _MIN_CHUNK_ROWS = 16
+_REFINED_QUERIES, _REFINED_VALUES = 64, 2**21  # at once, at most: queries, and gallery images of all of them
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,25 @@ def score_queries(
     matches = _Members(gallery.labels)
     copies = _Members(gallery.groups)
 
-    def score(query: int, similarity: np.ndarray) -> list[float] | None:
+    def ignored_by(query: int) -> np.ndarray:
         own = own_row[query : query + 1]
         ignored = np.union1d(own, copies.of(queries.groups[query])) if mask_groups else own
-        ignored = ignored[ignored >= 0]
-        if refine is not None:
-            similarity = refine(queries.embeddings[query], similarity, ignored)
+        return ignored[ignored >= 0]
+
+    def score(query: int, similarity: np.ndarray, ignored: np.ndarray) -> list[float] | None:
         ranks = match_ranks(similarity, matches.of(queries.labels[query]), ignored, max(recall_at))
         return _figures(ranks, recall_at) if len(ranks) else None
 
     def score_some(numbers: np.ndarray, similarity: np.ndarray) -> list[list[float] | None]:
-        return [score(query, line) for query, line in zip(numbers.tolist(), similarity, strict=True)]
+        found = []
+        at_once = max(1, min(_REFINED_QUERIES, _REFINED_VALUES // len(gallery.labels)))
+        for start in range(0, len(numbers), at_once):
+            some, lines = numbers[start : start + at_once], similarity[start : start + at_once]
+            ignored = [ignored_by(query) for query in some]
+            if refine is not None:
+                lines = refine(queries.embeddings[some], lines, ignored)
+            found += [score(*asked) for asked in zip(some.tolist(), lines, ignored, strict=True)]
+        return found
 
     scored: list[list[float] | None] = []
     cores = usable_cores()

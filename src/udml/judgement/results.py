@@ -10,7 +10,7 @@ from udml.judgement.pairs import DEPTHS, lot
 from udml.progress import progress
 
 MAX_QUERIES = 3000  # of a large test set these ask; all of it is searched
-_AT_ONCE = 256
+_AT_ONCE = 64
 
 
 def queries_of(shas: list[str]) -> np.ndarray:
@@ -33,9 +33,11 @@ def results(vectors: np.ndarray, groups: np.ndarray, queries: np.ndarray, refine
     refine = refine_with(know_neighbourhoods(vectors)) if refined else None
     for start in progress(range(0, len(queries), _AT_ONCE), "search", unit=f"{_AT_ONCE} queries"):
         rows = queries[start : start + _AT_ONCE]
-        for query, line in zip(rows, vectors[rows] @ vectors.T, strict=True):
-            own = np.flatnonzero(groups == groups[query])
-            ranked = line if refine is None else refine(vectors[query], line, own)
+        ranked_by = vectors[rows] @ vectors.T
+        copies = [np.flatnonzero(groups == groups[query]) for query in rows]
+        if refine is not None:
+            ranked_by = refine(vectors[rows], ranked_by, copies)
+        for query, ranked, own in zip(rows, ranked_by, copies, strict=True):
             ranked[own] = -np.inf
             best = np.sort(np.argpartition(-ranked, k - 1)[:k]) if k else np.empty(0, np.int64)
             best = best[np.argsort(-ranked[best], kind="stable")]

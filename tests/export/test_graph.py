@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from udml.errors import UdmlError
-from udml.export.graph import INPUT, OUTPUT, export_network, preprocessing_model, preprocessing_of
+from udml.export.graph import (
+    INPUT,
+    OUTPUT,
+    export_network,
+    export_networks,
+    preprocessing_model,
+    preprocessing_of,
+)
 from udml.learning.model.preprocess import preprocess
 from udml.model_card import ModelCard, read_model_card
 
@@ -200,6 +207,32 @@ def test_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     assert network.training
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_a_network_with_two_outputs_becomes_two_files(tmp_path: Path) -> None:
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.second = tiny(), torch.nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            plain = self.network(x)
+            return plain, torch.nn.functional.normalize(self.second(plain), dim=1)
+
+    network = Twice().eval()
+    files = [tmp_path / "plain.onnx", tmp_path / "headed.onnx"]
+    export_networks(network, [card(), card(embedding_dim=5)], MEAN, STD, 18, files)
+    image = noise(2, 40, 60)
+    alone = tmp_path / "alone.onnx"
+    export_network(network.network, card(), MEAN, STD, 18, alone)
+    plain, headed, expected = (
+        session_of(file.read_bytes()).run([OUTPUT], {INPUT: image})[0] for file in (*files, alone)
+    )
+    np.testing.assert_array_equal(plain, expected)
+    with torch.no_grad():
+        of_plain = network.second(torch.from_numpy(plain))
+    np.testing.assert_allclose(headed, torch.nn.functional.normalize(of_plain, dim=1).numpy(), atol=1e-6)
+    assert "second.weight" not in files[0].read_bytes().decode("latin-1"), "what only the other needs"
 
 
 def test_refuses_a_card_that_promises_another_length(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from udml import config
 from udml.data.catalog import read_catalog
 from udml.data.shards import read_bytes
 from udml.errors import UdmlError
-from udml.export.graph import INPUT, export_network, preprocessing_of
+from udml.export.graph import INPUT, export_network, export_networks, preprocessing_of
 from udml.export.looks import LooksTwice, looking
 from udml.export.parity import Embed, Parity, compare, largest_pixel_difference
 from udml.export.quantize import as_json, quantize_if_it_pays
@@ -62,9 +62,26 @@ class FrozenTrunk(nn.Module):
         super().__init__()
         self.trunk = trunk
 
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Pooled features [n, feature_dim] -> unit rows float32 [n, feature_dim]."""
+        return F.normalize(features.float(), dim=1)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float [n, 3, S, S] -> unit rows float32 [n, feature_dim]."""
-        return F.normalize(self.trunk(x).float(), dim=1)
+        return self.embed(self.trunk(x))
+
+
+class Baselines(nn.Module):
+    """What training is compared with: a trunk's features as they are, and whitened."""
+
+    def __init__(self, frozen: FrozenTrunk, whitened: Network) -> None:
+        super().__init__()
+        self.frozen, self.whitened = frozen, whitened
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Float [n, 3, S, S] -> unit rows float32 [n, feature_dim] and [n, embedding_dim]."""
+        features = self.frozen.trunk(x)
+        return self.frozen.embed(features), self.whitened.embed(features)
 
 
 def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: config.Export) -> None:
@@ -88,21 +105,17 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
     backbone = create_backbone(spec.backbone, spec.pretrained, spec.input_px, weights)
     network.trunk = looking(network.trunk, params.looks)
     backbone = replace(backbone, trunk=looking(backbone.trunk, params.looks))
-    frozen = FrozenTrunk(backbone.trunk).eval()
     images = list(_parity_images(prepared, data_root, params.parity_images, spec))
     shutil.rmtree(out, ignore_errors=True)
     with atomic_directory(out) as unfinished:
         report: dict[str, Any] = {"opset": params.opset, "onnx": onnx.__version__}
         report |= {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
-        models: list[tuple[str, nn.Module, ModelCard]] = [
-            (MODEL_FILE, network, model_card(network, spec, "trained", spec.embedding_dim)),
-            (FROZEN_FILE, frozen, model_card(frozen, spec, "frozen", backbone.feature_dim)),
-        ]
-        if (trained / HEAD_FILE).exists():  # models trained before there was one have none
-            whitened = whitened_network(backbone, spec, load_file(trained / HEAD_FILE)).eval()
-            models += [(WHITENED_FILE, whitened, model_card(whitened, spec, "whitened", spec.embedding_dim))]
-        for file, model, card in models:
-            export_network(model, card, spec.mean, spec.std, params.opset, unfinished / file)
+        card = model_card(network, spec, "trained", spec.embedding_dim)
+        export_network(network, card, spec.mean, spec.std, params.opset, unfinished / MODEL_FILE)
+        written = [(MODEL_FILE, network, card)]
+        # models trained before there was a head that whitens have none
+        head = load_file(trained / HEAD_FILE) if (trained / HEAD_FILE).exists() else None
+        for file, model, card in written + _write_baselines(backbone, head, spec, params.opset, unfinished):
             report[card.kind] = {"model_version": card.model_version}
             report[card.kind] |= _checked(unfinished / file, model, spec, images, params)
         asked = params.quantize == "int8"
@@ -110,6 +123,23 @@ def export(trained: Path, prepared: Path, data_root: Path, out: Path, params: co
             quantize_if_it_pays(unfinished / MODEL_FILE, prepared) if asked else None
         )
         write_json(unfinished / PARITY_FILE, report)
+
+
+def _write_baselines(
+    backbone: Backbone, head: dict[str, torch.Tensor] | None, spec: ModelSpec, opset: int, directory: Path
+) -> list[tuple[str, nn.Module, ModelCard]]:
+    """Write frozen.onnx and, if there is a head that whitens, whitened.onnx; which, of what, their cards."""
+    frozen = FrozenTrunk(backbone.trunk).eval()
+    card = model_card(frozen, spec, "frozen", backbone.feature_dim)
+    how = spec.mean, spec.std, opset
+    if head is None:
+        export_network(frozen, card, *how, directory / FROZEN_FILE)
+        return [(FROZEN_FILE, frozen, card)]
+    whitened = whitened_network(backbone, spec, head).eval()
+    cards = [card, model_card(whitened, spec, "whitened", spec.embedding_dim)]
+    files = [FROZEN_FILE, WHITENED_FILE]
+    export_networks(Baselines(frozen, whitened), cards, *how, [directory / file for file in files])
+    return list(zip(files, [frozen, whitened], cards, strict=True))
 
 
 def whitened_network(backbone: Backbone, spec: ModelSpec, head: dict[str, torch.Tensor]) -> Network:

@@ -56,11 +56,33 @@ def export_network(
     Raises:
         UdmlError: if PyTorch's exporter can't express the network in ONNX.
     """
-    exported = _export_without_preprocessing(network, card.input_px, opset)
-    before = preprocessing_model(
-        card.input_px, card.crop_share, mean, std, opset, exported.ir_version, card.view_ratio
-    )
-    model = compose.merge_models(before, exported, io_map=[(PREPROCESSED, _NETWORK_INPUT)])
+    export_networks(network, [card], mean, std, opset, [path])
+
+
+def export_networks(
+    network: nn.Module,
+    cards: Sequence[ModelCard],
+    mean: Channels,
+    std: Channels,
+    opset: int,
+    paths: Sequence[Path],
+) -> None:
+    """As `export_network`, a file for each output of a network that has one for each of the cards.
+
+    What they share, which is nearly all, is looked at by PyTorch's exporter once. The cards' sizes and
+    preprocessing are the same.
+    """
+    input_px, crop_share, view_ratio = cards[0].input_px, cards[0].crop_share, cards[0].view_ratio
+    names = [f"{OUTPUT}-{number}" for number in range(len(cards))]
+    exported = _export_without_preprocessing(network, input_px, opset, names)
+    before = preprocessing_model(input_px, crop_share, mean, std, opset, exported.ir_version, view_ratio)
+    for name, card, path in zip(names, cards, paths, strict=True):
+        part = Extractor(exported).extract_model([_NETWORK_INPUT], [name])
+        _write(compose.merge_models(before, part, io_map=[(PREPROCESSED, _NETWORK_INPUT)]), card, path)
+
+
+def _write(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """Complete a model, check it and write it."""
     del model.opset_import[1:]  # merging names the one operator set twice
     model.graph.name = "udml"
     model.producer_name, model.producer_version = "udml", __version__
@@ -155,8 +177,10 @@ def _node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) 
     return helper.make_node(operator, inputs, [output], name=output, **attributes)
 
 
-def _export_without_preprocessing(network: nn.Module, input_px: int, opset: int) -> onnx.ModelProto:
-    """The network alone, float32 [N, 3, S, S] -> [N, D], by PyTorch's `torch.export` based exporter.
+def _export_without_preprocessing(
+    network: nn.Module, input_px: int, opset: int, outputs: list[str]
+) -> onnx.ModelProto:
+    """The network alone, float32 [N, 3, S, S] -> [N, D] each, by PyTorch's `torch.export` based exporter.
 
     Over the older TorchScript one: "same" padding becomes constants (100 nodes instead of 600 for
     EfficientNet-Lite0), batch norm is folded into the weights, and the output's shape is known.
@@ -167,12 +191,12 @@ def _export_without_preprocessing(network: nn.Module, input_px: int, opset: int)
             vars(module)["inplace"] = False
     example = torch.zeros(2, 3, input_px, input_px)  # a batch of 1 would be taken for a constant
     try:
-        program = _program(network, example, opset)
+        program = _program(network, example, opset, outputs)
     except torch.onnx.OnnxExporterError as error:
         if not _without_fused_attention(network):
             raise _inexpressible(error) from error
         try:
-            program = _program(network, example, opset)
+            program = _program(network, example, opset, outputs)
         except torch.onnx.OnnxExporterError as again:
             raise _inexpressible(again) from again
     assert program is not None  # only the TorchScript exporter returns nothing
@@ -182,7 +206,9 @@ def _export_without_preprocessing(network: nn.Module, input_px: int, opset: int)
     return model
 
 
-def _program(network: nn.Module, example: torch.Tensor, opset: int) -> "torch.onnx.ONNXProgram | None":
+def _program(
+    network: nn.Module, example: torch.Tensor, opset: int, outputs: list[str]
+) -> "torch.onnx.ONNXProgram | None":
     with _quiet_exporter(), torch.no_grad():
         return torch.onnx.export(
             network,
@@ -190,7 +216,7 @@ def _program(network: nn.Module, example: torch.Tensor, opset: int) -> "torch.on
             dynamo=True,
             opset_version=opset,
             input_names=[_NETWORK_INPUT],
-            output_names=[OUTPUT],
+            output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             optimize=False,  # done by the caller, without its size limits
             verbose=False,
@@ -244,6 +270,9 @@ def _drop_traces(model: onnx.ModelProto) -> None:
 
 
 def _name_output(model: onnx.ModelProto, embedding_dim: int) -> None:
-    """Give the output its declared shape, [batch, D]; a network of another D fails the check after."""
+    """Give the output its name and shape, [batch, D]; a network of another D fails the check after."""
+    made = model.graph.output[0].name
+    last = next(node for node in model.graph.node if made in node.output)
+    last.output[list(last.output).index(made)] = OUTPUT
     output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", embedding_dim])
     model.graph.output[0].CopyFrom(output)

@@ -42,17 +42,19 @@ def main() -> None:
     params, looks = settings.train, settings.export.looks
     weights = options.rotation_weights or [params.rotation_weight]
     print(f"{machine()}; {options.prepared}, {params.steps} steps, looks {looks}, seeds {options.seeds}\n")
-    print("| images a class | labels | rotation | start: R@1, % | MAP@R, % | end: R@1, % | MAP@R, % |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print("| images a class | labels | rotation | seed | start: R@1, % | MAP@R, % | end: R@1, % | MAP@R, % |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     for size, way, weight in itertools.product(options.thin or [None], options.ways, weights):
+        what = f"| {size or 'all'} | {way} | {weight:g}"
         found = []
         for seed in options.seeds:
             changed = dataclasses.replace(params, seed=seed, rotation_weight=weight)
             photos = _photos(options.prepared, size, seed, params)
             if photos is not None:
                 found.append(start_and_end(photos, _labelled(way, changed, photos), looks))
-        if found:
-            print(f"| {size or 'all'} | {way} | {weight:g} | {_row(found)} |", flush=True)
+                print(f"{what} | {seed} | {_row(found[-1:])} |", flush=True)
+        if len(found) > 1:
+            print(f"{what} | all | {_row(found)} |", flush=True)
 
 
 def _photos(prepared: Path, size: int | None, seed: int, params: Train) -> Photos | None:
@@ -82,9 +84,9 @@ def _labelled(way: str, params: Train, photos: Photos) -> Train:
 
 
 def _row(found: list[tuple[Figures, Figures]]) -> str:
-    """R@1 and MAP@R of the starts and of the ends."""
+    """R@1 and MAP@R of the starts and of the ends: that MAP@R rises may show in its second decimal only."""
     columns = zip(*((*start, *end) for start, end in found), strict=True)
-    return " | ".join(spread(list(values), 1) for values in columns)
+    return " | ".join(spread(list(values), 2) for values in columns)
 
 
 if __name__ == "__main__":

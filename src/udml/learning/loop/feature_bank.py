@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from udml.config import Train
 from udml.files import atomic_path
-from udml.learning.views.training import Variation, prefetch, random_views
+from udml.learning.views.training import prefetch, random_views, variation_of
 from udml.progress import progress, say_going_on
 
 RANDOM_VIEWS = 4
@@ -68,12 +68,7 @@ class OneView:
 
 def views_of_image(image: np.ndarray, fixed: np.ndarray, params: Train, row: int) -> np.ndarray:
     """The fixed view and the random ones of an image: uint8 [v, S, S, 3], a function of seed and `row`."""
-    variation = Variation(
-        (params.crop_area_min, params.crop_area_max),
-        params.turn_degrees,
-        params.light_stops,
-        params.cast_stops,
-    )
+    variation = variation_of(params)
     drawn = random_views([image] * RANDOM_VIEWS, params.input_px, variation, [params.seed, _SEED, row])
     return np.concatenate([fixed[None], drawn])
 

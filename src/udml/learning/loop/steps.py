@@ -21,7 +21,7 @@ from udml.learning.loop.schedule import Leg, leg_of, planned_steps
 from udml.learning.losses import NTXent
 from udml.learning.model.network import ROTATIONS
 from udml.learning.views.device import resident_views, send
-from udml.learning.views.training import Variation, draw_all, prefetch, random_views
+from udml.learning.views.training import draw_all, prefetch, random_views, variation_of
 from udml.progress import progress
 
 DOUBTFUL_RATE = 0.5  # chosen on training classes of cars98 that were left out (docs/labels.md)
@@ -79,12 +79,7 @@ def make_batch(run: Run, members: dict[int, np.ndarray], step: int) -> tuple[tor
     share = len(rows) // run.device.accelerator.num_processes
     first = share * run.device.accelerator.process_index
     mine = rows[first : first + share]
-    variation = Variation(
-        (params.crop_area_min, params.crop_area_max),
-        params.turn_degrees,
-        params.light_stops,
-        params.cast_stops,
-    )
+    variation = variation_of(params)
     seed = [params.seed, step]
     device = run.device.accelerator.device
     labels = send(run.state.assignment[rows], device)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from udml.config import Train
 from udml.files import atomic_path
 from udml.learning.model.preprocess import preprocess
 from udml.machine import usable_cores
@@ -43,6 +44,16 @@ class Variation:
     turn_degrees: float
     light_stops: float
     cast_stops: float
+
+
+def variation_of(params: Train) -> Variation:
+    """How far the settings let a training view differ."""
+    return Variation(
+        (params.crop_area_min, params.crop_area_max),
+        params.turn_degrees,
+        params.light_stops,
+        params.cast_stops,
+    )
 
 
 def crop_box(

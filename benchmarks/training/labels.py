@@ -1,4 +1,4 @@
-"""Pseudo-labels by k-means, by the graph of neighbours, and by it without looks, on left-out classes.
+"""Pseudo-labels by k-means, by the graph of neighbours, and by it without further views, on left-out classes.
 
     python -m benchmarks.training.labels --prepared places=artifacts/prepare grocery=DIR ...
 
@@ -57,7 +57,7 @@ def _show(place: str, way: str, photos: Photos, params: Train) -> None:
         labels = "graph" if way == ONE_VIEW else way
         run = our_start(photos, dataclasses.replace(params, labels=labels), Path(scratch))
         if way == ONE_VIEW:
-            run.data = dataclasses.replace(run.data, looks=())
+            run.data = dataclasses.replace(run.data, further_views=())
         for _ in rounds(run):
             print(_row(place, way, photos, run), flush=True)
 

@@ -26,8 +26,9 @@ import torch
 from torch import nn
 
 from benchmarks.contenders import spread
-from benchmarks.training.train import our_start
+from benchmarks.training.train import Photos, our_start
 from udml.config import load_params
+from udml.data.catalog import read_catalog
 from udml.learning.loop.batches import members_by_cluster
 from udml.learning.loop.replay import Replay
 from udml.learning.loop.run import Run
@@ -56,7 +57,8 @@ def main() -> None:
         input_px=options.input_px or params.input_px,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        run = our_start(options.prepared, params, Path(scratch))
+        photos = Photos(Path(), options.prepared, read_catalog(options.prepared), params)
+        run = our_start(photos, params, Path(scratch))
         # which images meet does not matter here
         run.state.assignment = np.arange(len(run.data.images)) % run.clusters
         members = members_by_cluster(run.state.assignment, params.min_points_per_cluster)

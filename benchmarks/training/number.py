@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
         one_view = embedding.embed(run, run.data.views, "embed", True)[0]
-        features = embedding.averaged_over_looks(run, one_view)
+        features = embedding.averaged_over_views(run, one_view)
     labels = run.data.monitor_labels
     if labels is None:
         raise SystemExit("the training images have no labels: there is nothing to compare with")

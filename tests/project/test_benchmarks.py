@@ -1,4 +1,4 @@
-"""Benchmarks say what they do before anything heavy is imported."""
+"""Benchmarks say what they do before anything heavy is imported; one is run, on as little as it takes."""
 
 import subprocess
 import sys
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.fixtures.fakes import write_prepared
+from tests.fixtures.models import pictures
 
 HEAVY = {
     "torch",
@@ -49,3 +51,13 @@ def test_help_imports_nothing_heavy(module: str) -> None:
     source = ROOT / Path(*module.split("."))
     path = source / "__main__.py" if source.is_dir() else source.with_suffix(".py")
     assert path.read_text().split('"""')[1].strip().splitlines()[0] in said
+
+
+def test_the_training_loop_beside_the_bare_pass(tmp_path: Path) -> None:
+    prepared = write_prepared(tmp_path, pictures(120), ["a", "b"] * 60, ["train"] * 110 + ["test"] * 10)
+    small = ["--backbone", "test_vit", "--untrained", "--input-px", "32", "--steps", "1", "--repeats", "1"]
+    command = [sys.executable, "-m", "benchmarks.training.loop", "--prepared", str(prepared), *small]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| training loop, images/s |" in done.stdout
+    assert "| ratio |" in done.stdout

@@ -41,7 +41,7 @@ from udml.learning.loop.steps import CLEAR_TEMPERATURE
 from udml.learning.model.backbone import Backbone
 from udml.learning.model.network import ModelSpec, save, start_network
 from udml.learning.model.weights import weights_sha256
-from udml.learning.views.looks import fixed_look, looks_at
+from udml.learning.views.further import further_view, further_views
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view, write_views
 from udml.machine import keep_freed_memory, usable_cores
@@ -120,7 +120,7 @@ def load_training_set(
         return write_views(scratch / f"{name}.u8", images, params.input_px, view)
 
     # k-means goes by one view, as in the paper
-    looks = looks_at(len(images)) if params.labels == "graph" else ()
+    further = further_views(len(images)) if params.labels == "graph" else ()
     labels = catalog["label"].iloc[kept]
     return TrainingSet(
         images,
@@ -128,9 +128,9 @@ def load_training_set(
         np.stack([fixed(store[row]) for row in held_rows]),
         np.stack([fixed(picture) for picture in strong]),
         None if labels.isna().any() else labels.astype("category").cat.codes.to_numpy(),
-        looks=[
-            every(f"look-{number}", functools.partial(fixed_look, look=look, input_px=params.input_px))
-            for number, look in enumerate(looks, 1)
+        further_views=[
+            every(f"further-{number}", functools.partial(further_view, way=way, input_px=params.input_px))
+            for number, way in enumerate(further, 1)
         ],
     ), kept
 

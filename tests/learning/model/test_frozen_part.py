@@ -121,7 +121,7 @@ def test_a_run_ships_the_same_bits_with_it_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tiny_data()
-    looked_at = dataclasses.replace(data, looks=(np.ascontiguousarray(data.views[:, :, ::-1]),))
+    looked_at = dataclasses.replace(data, further_views=(np.ascontiguousarray(data.views[:, :, ::-1]),))
     made: list[FrozenPart | None] = []
 
     def noting(trunk: nn.Module, params: Train) -> FrozenPart | None:

@@ -78,13 +78,14 @@ def _features(run: Run, views: np.ndarray | OneView, start: int) -> torch.Tensor
     return run.frozen_part.features((place, start), lambda: run.device.normalise(batch())).float()
 
 
-def averaged_over_looks(run: Run, features: np.ndarray) -> np.ndarray:
-    """Features of training images, those given of their fixed views and of their looks, averaged: [n, c]."""
+def averaged_over_views(run: Run, features: np.ndarray) -> np.ndarray:
+    """Features of training images averaged over the fixed view, given, and the further ones: [n, c]."""
     total = features.copy()
-    for number, look in enumerate(run.data.looks, 1):
-        name = f"round {len(run.state.rounds)}: look {number} of {len(run.data.looks)}"
-        total += embed(run, look, name, with_features=True)[0]
-    return total / np.float32(1 + len(run.data.looks))
+    further = run.data.further_views
+    for number, views in enumerate(further, 1):
+        name = f"round {len(run.state.rounds)}: further view {number} of {len(further)}"
+        total += embed(run, views, name, with_features=True)[0]
+    return total / np.float32(1 + len(further))
 
 
 @torch.inference_mode()

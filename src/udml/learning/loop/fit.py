@@ -40,7 +40,7 @@ from udml.learning.loop.checkpoint import (
 )
 from udml.learning.loop.clustering import agreed, find_number, pseudo_labels
 from udml.learning.loop.embedding import (
-    averaged_over_looks,
+    averaged_over_views,
     embed,
     embed_features,
     is_finished,
@@ -145,8 +145,8 @@ def judge_and_cluster(run: Run) -> None:
     head = shipping_head(run, features)
     shipping = embed_features(run, features, head)
     seen, vectors = features, shipping
-    if run.data.looks and run.data.taught is None:
-        seen = averaged_over_looks(run, features)
+    if run.data.further_views and run.data.taught is None:
+        seen = averaged_over_views(run, features)
         vectors = embed_features(run, seen, head)
     # with a random head the trunk's own features are the better start, as in the paper
     if first and params.head_start == "random":

@@ -45,7 +45,7 @@ class TrainingSet:
         held_strong_views: uint8 [h, S, S, 3], strong views of the same.
         monitor_labels: int [n] or None. Only `label_nmi` in the log is computed from it.
         links: what people said of pairs of the n images; none unless `train.use_judgements`.
-        looks: uint8 [n, S, S, 3] each, further fixed views of the n images, by which they are labelled.
+        further_views: uint8 [n, S, S, 3] each, of the n images, by which they are labelled, too.
         taught: int64 [n] or None, classes to learn in place of clusters; only a benchmark sets it.
         bank: features to train the head on. The three views above are then features too, [n or h, c].
     """
@@ -56,7 +56,7 @@ class TrainingSet:
     held_strong_views: np.ndarray | OneView
     monitor_labels: np.ndarray | None = None
     links: Links = field(default_factory=Links)
-    looks: Sequence[np.ndarray] = ()
+    further_views: Sequence[np.ndarray] = ()
     taught: np.ndarray | None = None
     bank: FeatureBank | None = None
 
@@ -144,7 +144,7 @@ class Run:
     def fixed_views(self) -> tuple[np.ndarray | OneView, ...]:
         """What is embedded each round, and is the same each time."""
         data = self.data
-        return data.views, data.held_views, data.held_strong_views, *data.looks
+        return data.views, data.held_views, data.held_strong_views, *data.further_views
 
 
 def start_run(
@@ -241,7 +241,7 @@ def _with_features(
         views=OneView(bank, 0),
         held_views=OneView(kept, 0),
         held_strong_views=OneView(kept, 1),
-        looks=(),
+        further_views=(),
         bank=bank,
     )
 

@@ -1,5 +1,6 @@
-"""Further fixed views: where they look, how many there are, and what their mean is worth."""
+"""Further fixed views: what they show, how many there are, and what their mean is worth."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -10,17 +11,15 @@ from tests.learning.tiny import tiny_data, tiny_fit, tiny_network, tiny_params, 
 from udml.learning.labels.graph import graph_labels
 from udml.learning.labels.pseudo_labels import nmi
 from udml.learning.loop import fit
-from udml.learning.loop.embedding import averaged_over_looks, embed
+from udml.learning.loop.embedding import averaged_over_views, embed
 from udml.learning.loop.run import Run, TrainingSet, start_run
 from udml.learning.mixing import unit_rows
-from udml.learning.views.looks import LOOKS, FixedLook, fixed_look, looks_at
+from udml.learning.views.further import FURTHER_VIEWS, FurtherView, further_view, further_views
 
 
-def with_looks(data: TrainingSet) -> TrainingSet:
-    looks = [np.stack([fixed_look(image, look, 32) for image in data.images]) for look in LOOKS]
-    return TrainingSet(
-        data.images, data.views, data.held_views, data.held_strong_views, data.monitor_labels, looks=looks
-    )
+def with_further_views(data: TrainingSet) -> TrainingSet:
+    shown = [np.stack([further_view(image, way, 32) for image in data.images]) for way in FURTHER_VIEWS]
+    return dataclasses.replace(data, further_views=shown)
 
 
 def a_run(scratch: Path, data: TrainingSet) -> Run:
@@ -32,41 +31,43 @@ def a_run(scratch: Path, data: TrainingSet) -> Run:
 @pytest.mark.parametrize(
     ("images", "views"), [(0, 2), (1, 2), (10_000, 2), (10_001, 1), (20_000, 1), (20_001, 0), (10**8, 0)]
 )
-def test_the_more_images_the_fewer_looks(images: int, views: int) -> None:
-    assert looks_at(images) == LOOKS[:views]
+def test_the_more_images_the_fewer_further_views(images: int, views: int) -> None:
+    assert further_views(images) == FURTHER_VIEWS[:views]
 
 
 @pytest.mark.parametrize("size", [(40, 80), (80, 40), (64, 64)])
-def test_a_look_is_a_square_part_at_its_place(size: tuple[int, int]) -> None:
+def test_a_further_view_is_a_square_part_at_its_place(size: tuple[int, int]) -> None:
     height, width = size
     down, across = np.mgrid[0:height, 0:width]
     image = np.stack([across, down, np.zeros_like(across)], axis=2).astype(np.uint8)
     side = min(size) // 2
-    view = fixed_look(image, FixedLook(0.25, 0.0, 1.0, 0.0, mirrored=False), side)
+    view = further_view(image, FurtherView(0.25, 0.0, 1.0, 0.0, mirrored=False), side)
     assert np.array_equal(view, image[height - side :, :side])
-    mirrored = fixed_look(image, FixedLook(0.25, 0.0, 1.0, 0.0, mirrored=True), side)
+    mirrored = further_view(image, FurtherView(0.25, 0.0, 1.0, 0.0, mirrored=True), side)
     assert np.array_equal(mirrored, view[:, ::-1])
-    assert not np.array_equal(fixed_look(image, FixedLook(0.25, 0.0, 1.0, 20.0, mirrored=False), side), view)
+    assert not np.array_equal(
+        further_view(image, FurtherView(0.25, 0.0, 1.0, 20.0, mirrored=False), side), view
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (33, 32)])
-@pytest.mark.parametrize("look", LOOKS)
-def test_any_image_can_be_looked_at(look: FixedLook, size: tuple[int, int]) -> None:
-    view = fixed_look(np.full((*size, 3), 9, np.uint8), look, 32)
+@pytest.mark.parametrize("way", FURTHER_VIEWS)
+def test_any_image_can_be_shown(way: FurtherView, size: tuple[int, int]) -> None:
+    view = further_view(np.full((*size, 3), 9, np.uint8), way, 32)
     assert view.shape == (32, 32, 3)
     assert view.dtype == np.uint8
 
 
-def test_features_are_averaged_over_fixed_view_and_looks(tmp_path: Path) -> None:
-    run = a_run(tmp_path, with_looks(tiny_data()))
-    parts = [embed(run, views, with_features=True)[0] for views in (run.data.views, *run.data.looks)]
+def test_features_are_averaged_over_fixed_and_further_views(tmp_path: Path) -> None:
+    run = a_run(tmp_path, with_further_views(tiny_data()))
+    parts = [embed(run, views, with_features=True)[0] for views in (run.data.views, *run.data.further_views)]
     kept = parts[0].copy()
-    found = averaged_over_looks(run, parts[0])
+    found = averaged_over_views(run, parts[0])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.mean(parts, axis=0), rtol=1e-5, atol=1e-6)
     assert np.array_equal(parts[0], kept)
     without = a_run(tmp_path / "without", tiny_data())
-    assert np.array_equal(averaged_over_looks(without, kept), kept)
+    assert np.array_equal(averaged_over_views(without, kept), kept)
 
 
 def test_labels_are_made_of_them(tmp_path: Path) -> None:
@@ -75,17 +76,19 @@ def test_labels_are_made_of_them(tmp_path: Path) -> None:
     shuffled = np.random.default_rng(0).permutation(data.views)
     other = TrainingSet(
         data.images, data.views, data.held_views, data.held_strong_views, data.monitor_labels,
-        looks=[shuffled] * 20,
+        further_views=[shuffled] * 20,
     )  # fmt: skip
     first = tiny_fit(tmp_path / "fixed", tiny_params(labels="graph"), data)[0]
-    second = tiny_fit(tmp_path / "looks", tiny_params(labels="graph"), other)[0]
+    second = tiny_fit(tmp_path / "further", tiny_params(labels="graph"), other)[0]
     assert first["label_nmi"] > 0.7
     assert second["label_nmi"] < 0.4
     assert first["score"] == second["score"]  # of the start, which they do not change
 
 
-def test_classes_that_are_taught_need_no_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "averaged_over_looks", lambda *arguments: pytest.fail("for nothing"))
+def test_classes_that_are_taught_need_no_further_views(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "averaged_over_views", lambda *arguments: pytest.fail("for nothing"))
     data = tiny_data()
     taught = TrainingSet(
         data.images, data.views, data.held_views, data.held_strong_views, taught=data.monitor_labels
@@ -94,7 +97,7 @@ def test_classes_that_are_taught_need_no_looks(tmp_path: Path, monkeypatch: pyte
     assert weights(tmp_path)
 
 
-def test_several_looks_tell_kinds_apart_better_than_one(tmp_path: Path) -> None:
+def test_several_views_tell_kinds_apart_better_than_one(tmp_path: Path) -> None:
     """A picture here is cut out of a larger one anywhere, and neighbours by one cut are so by place."""
     rng = np.random.default_rng(1)
     kinds = np.arange(120) % 6
@@ -104,11 +107,11 @@ def test_several_looks_tell_kinds_apart_better_than_one(tmp_path: Path) -> None:
         for k, (y, x) in zip(kinds, rng.integers(0, 24, (120, 2)), strict=True)
     ]
     views = np.stack([image[8:40, 8:40] for image in images])
-    run = a_run(tmp_path, with_looks(TrainingSet(images, views, views[:12], views[:12], kinds)))
+    run = a_run(tmp_path, with_further_views(TrainingSet(images, views, views[:12], views[:12], kinds)))
     one = embed(run, views, with_features=True)[0]
     agreement = functools.partial(nmi, kinds)
     several, alone = (
         agreement(graph_labels(unit_rows(features - features.mean(0)), 6, 0))
-        for features in (averaged_over_looks(run, one), one)
+        for features in (averaged_over_views(run, one), one)
     )
     assert several > alone

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.contenders import machine, spread
-from benchmarks.training.train import Photos, as_shipped, embed, our_start, rounds
+from benchmarks.training.train import Photos, as_shipped, embed, our_start, rounds, teach
 from udml.config import Train, load_params
 from udml.data.catalog import read_catalog
 from udml.evaluation.metrics import score_queries
@@ -70,21 +70,13 @@ def start_and_end(
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
         if supervised:
-            _teach(run)
+            teach(run)
         going_on = rounds(run)
         next(going_on)
         start = figures(run, photos, looks)
         for _ in going_on:
             pass
         return start, figures(run, photos, looks)
-
-
-def _teach(run: Run) -> None:
-    labels = run.data.monitor_labels
-    if labels is None:
-        raise SystemExit("the training images have no labels: there is no ceiling to show")
-    known, taught = np.unique(labels, return_inverse=True)
-    run.clusters, run.data = len(known), dataclasses.replace(run.data, taught=taught.astype(np.int64))
 
 
 def figures(run: Run, photos: Photos, looks: int) -> Figures:

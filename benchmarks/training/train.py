@@ -131,6 +131,17 @@ def our_start(photos: Photos, params: Train, scratch: Path) -> Run:
     return start_run(network, data, params, (backbone.mean, backbone.std), scratch)
 
 
+def teach(run: Run, shuffled: bool = False) -> None:
+    """Let a run that has not begun learn the true labels in place of clusters, or these dealt out anew."""
+    labels = run.data.monitor_labels
+    if labels is None:
+        raise SystemExit("the training images have no labels: there is no truth to teach")
+    known, taught = np.unique(labels, return_inverse=True)
+    if shuffled:
+        taught = np.random.default_rng(0).permutation(taught)
+    run.clusters, run.data = len(known), dataclasses.replace(run.data, taught=taught.astype(np.int64))
+
+
 # --- time per step --------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.training.train import Photos, our_start, rounds
+from benchmarks.training.train import Photos, our_start, rounds, teach
 from udml.config import Train
 from udml.data.catalog import open_store, read_catalog
 from udml.evaluation.labelfree import effective_rank
@@ -105,7 +105,7 @@ def _train(training: str, photos: Photos, params: Train) -> Iterator[Checkpoint]
     views = _strong(photos, params)
     with tempfile.TemporaryDirectory() as scratch:
         run = our_start(photos, params, Path(scratch))
-        _teach(run, training)
+        _change(run, training)
         going_on = rounds(run)
         next(going_on)
         if first:
@@ -116,20 +116,13 @@ def _train(training: str, photos: Photos, params: Train) -> Iterator[Checkpoint]
             yield _checkpoint(training, run, photos, views)
 
 
-def _teach(run: Run, training: str) -> None:
+def _change(run: Run, training: str) -> None:
     """Put what is taught in place of clusters, or few images in place of all."""
     if training == "few images":
         run.data = _few(run.data)
-    if training not in ("true labels", "shuffled labels"):
-        return
-    labels = run.data.monitor_labels
-    if labels is None:
-        raise SystemExit("the training images have no labels: there is no truth to hold a figure against")
-    known, taught = np.unique(labels, return_inverse=True)
-    if training == "shuffled labels":
-        taught = np.random.default_rng(0).permutation(taught)
-    run.params = dataclasses.replace(run.params, clusters=len(known))
-    run.clusters, run.data = len(known), dataclasses.replace(run.data, taught=taught.astype(np.int64))
+    if training in ("true labels", "shuffled labels"):
+        teach(run, shuffled=training == "shuffled labels")
+        run.params = dataclasses.replace(run.params, clusters=run.clusters)  # and so none is looked for
 
 
 def _few(data: TrainingSet) -> TrainingSet:

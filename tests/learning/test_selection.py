@@ -21,6 +21,11 @@ def test_about_the_share_asked_for_is_held_out() -> None:
     assert 850 < held.sum() < 1150
 
 
+@given(st.integers(2, 300), st.integers(0, 50))
+def test_there_are_always_two_images_to_judge_by(count: int, seed: int) -> None:
+    assert hold_out(np.arange(count), 0.05, 1000, seed).sum() >= 2
+
+
 def test_images_that_arrive_later_move_nobody() -> None:
     few, many = np.arange(500), np.arange(800)
     before, after = (hold_out(groups, 0.2, 10_000, seed=1) for groups in (few, many))

@@ -12,6 +12,8 @@ import numpy as np
 
 from udml.data.splits import unit_hash
 
+_FEWEST = 2  # images held out
+
 
 def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.ndarray:
     """Which training images to hold out: bool [n], whole duplicate groups at a time.
@@ -29,9 +31,10 @@ def hold_out(groups: np.ndarray, share: float, at_most: int, seed: int) -> np.nd
     # all the low ones would be in the test split already
     lots = np.array([unit_hash(seed, f"hold out {group}") for group in unique.tolist()])
     order = np.argsort(lots)
-    within = np.cumsum(counts[order]) <= at_most
-    chosen = lots[order] < share
-    chosen[:1] = True  # few groups may all draw high lots; somebody must be held out
+    images = np.cumsum(counts[order])
+    within = images <= at_most
+    # few groups may all draw high lots; two images must be held out, or there is nothing to judge by
+    chosen = (lots[order] < share) | (images - counts[order] < _FEWEST)
     held = np.zeros(len(unique), bool)
     held[order[chosen & within]] = True
     return held[inverse]

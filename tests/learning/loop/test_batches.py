@@ -39,9 +39,24 @@ def test_images_repeat_only_in_clusters_that_are_too_small() -> None:
     assert len(set(by_cluster[1])) == 5
 
 
-def test_too_few_clusters_is_said_plainly() -> None:
-    with pytest.raises(UdmlError, match="only 2 clusters have enough images, a batch needs 16"):
-        draw_batch(members_by_cluster(np.array([0, 0, 1, 1]), 2), 16, 5, [0])
+@given(st.integers(2, 40), st.integers(2, 16), st.integers(1, 5))
+def test_a_batch_has_its_size_however_few_clusters_there_are(
+    clusters: int, clusters_per_batch: int, images_per_cluster: int
+) -> None:
+    assignment = np.repeat(np.arange(clusters), 2)
+    members = members_by_cluster(assignment, 2)
+    rows = draw_batch(members, clusters_per_batch, images_per_cluster, [0])
+    assert len(rows) == clusters_per_batch * images_per_cluster
+    drawn, counts = np.unique(assignment[rows], return_counts=True)
+    assert len(drawn) == min(clusters, clusters_per_batch)
+    assert counts.max() - counts.min() <= images_per_cluster
+    assert (np.diff(assignment[rows]) != 0).sum() == len(drawn) - 1, "cluster after cluster"
+
+
+@pytest.mark.parametrize("assignment", [[0, 0, 0], [0, 0, 1, 2]], ids=["one", "alone"])
+def test_nothing_to_tell_apart_is_said_plainly(assignment: list[int]) -> None:
+    with pytest.raises(UdmlError, match="clusters with enough images to learn from: 1; it takes two"):
+        draw_batch(members_by_cluster(np.array(assignment), 2), 16, 5, [0])
 
 
 def test_every_cluster_gets_its_turn() -> None:

@@ -64,6 +64,19 @@ def test_the_latest_round_near_the_best_label_free_score_is_picked(
     assert picked == near[-1]
 
 
+def test_a_few_odd_pictures_do_not_end_a_training(tmp_path: Path) -> None:
+    """A picture like no other is a cluster of its own, which leaves fewer than a batch has room for."""
+    data = tiny_data(images=33)
+    odd = [np.zeros((40, 40, 3)), np.full((40, 40, 3), 255), np.arange(4800).reshape(40, 40, 3) % 2 * 255]
+    images = [*data.images[:30], *(picture.astype(np.uint8) for picture in odd)]
+    data = dataclasses.replace(data, images=images, views=np.stack([image[4:36, 4:36] for image in images]))
+    params = tiny_params(labels="graph", clusters=9, clusters_per_batch=9, rotation_images=2)
+    rounds = tiny_fit(tmp_path, params, data)
+    assert rounds[0]["singletons"] > 0
+    assert rounds[0]["share_left_out"] > 0
+    assert rounds[-1]["step"] == params.steps
+
+
 def test_what_is_judged_is_what_ships(tmp_path: Path) -> None:
     """The head is finished before it is judged: a trained head that is not yet looks worse than it is."""
     data, params = tiny_data(), tiny_params()

@@ -25,7 +25,9 @@ def draw_batch(
     """Rows int64 [clusters_per_batch * images_per_cluster] of one batch, cluster after cluster.
 
     Clusters are drawn uniformly, as DeepCluster does, so that large ones don't rule. An image comes
-    twice only if its cluster has fewer than `images_per_cluster`; its two crops then differ.
+    twice only if its cluster has fewer than are drawn of it; its two crops then differ. Where there are fewer
+    clusters than a batch has room for, as among a hundred pictures with a few odd ones, all are drawn, some
+    with more images than others.
 
     Args:
         members: rows of each usable cluster.
@@ -34,18 +36,24 @@ def draw_batch(
         seed: of everything drawn here.
 
     Raises:
-        UdmlError: if there are fewer usable clusters than a batch needs.
+        UdmlError: if there are fewer than two usable clusters.
     """
-    if len(members) < clusters_per_batch:
+    if len(members) < 2:
         raise UdmlError(
-            f"only {len(members)} clusters have enough images, a batch needs {clusters_per_batch}",
-            "lower train.clusters_per_batch or train.min_points_per_cluster, or import more images",
+            f"clusters with enough images to learn from: {len(members)}; it takes two",
+            "import more images that have others of their kind, or lower train.min_points_per_cluster",
         )
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(np.array(list(members)), clusters_per_batch, replace=False)
-    places = np.arange(images_per_cluster)
+    count = min(clusters_per_batch, len(members))
+    chosen = rng.choice(np.array(list(members)), count, replace=False)
+    times = clusters_per_batch // count + (np.arange(count) < clusters_per_batch % count)
     shuffled = [rng.permutation(members[c]) for c in chosen.tolist()]
-    return np.concatenate([rows[places % len(rows)] for rows in shuffled])
+    return np.concatenate(
+        [
+            rows[np.arange(n * images_per_cluster) % len(rows)]
+            for n, rows in zip(times.tolist(), shuffled, strict=True)
+        ]
+    )
 
 
 def rotation_positions(batch: int, rotation_images: int) -> np.ndarray:

@@ -39,8 +39,8 @@ class Neighbourhoods:
         copied: bool [m], who has copies.
         nearest, weights: int32 and float32 [m, k], whom each image is mixed with.
         rounds: the gallery, and the mixtures of each round, float32 [m, d] as float16 can hold.
-        counted_by: int64 [sum of ends' steps], for one image after another those that are mixed with it.
-        ends: int64 [m + 1], where each image's begin there, and the last one's end.
+        counted_by: int64, for one image after another those that are mixed with it.
+        ends: int64 [m + 1]; those of image i are counted_by[ends[i] : ends[i + 1]].
         because: why k, a sentence.
     """
 

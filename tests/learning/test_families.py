@@ -16,15 +16,23 @@ from tests.fixtures.models import pictures
 from tests.learning.tiny import tiny_fit, tiny_network, tiny_params
 from udml.config import Index, Train
 from udml.data.catalog import SUMMARY_FILE
-from udml.export.export import MODEL_FILE, model_card, onnx_embed, torch_embed
-from udml.export.graph import export_network
+from udml.export.export import (
+    FROZEN_FILE,
+    MODEL_FILE,
+    Baselines,
+    FrozenTrunk,
+    model_card,
+    onnx_embed,
+    torch_embed,
+)
+from udml.export.graph import export_networks
 from udml.export.looks import looking
 from udml.export.parity import compare
 from udml.files import write_json
 from udml.learning.loop.checkpoint import CHECKPOINT_FILE, SHIPPED_FILE
 from udml.learning.loop.run import TrainingSet
 from udml.learning.model.backbone import create_backbone
-from udml.learning.model.network import ModelSpec, load, save
+from udml.learning.model.network import ModelSpec, Network, load, save
 from udml.learning.model.tuning import merged
 from udml.learning.views.strong import strong_views
 from udml.learning.views.training import fixed_view
@@ -141,14 +149,23 @@ def goes_through(root: Path, params: Train) -> None:
     network, spec = load(root / "train")
     images = pictures(20, seed=1)
     network.trunk = looking(network.trunk, 2)
-    path = root / "export" / MODEL_FILE
-    card = model_card(network, spec, "trained", spec.embedding_dim)
-    path.parent.mkdir()
-    export_network(network, card, spec.mean, spec.std, 18, path)
-    parity = compare(torch_embed(network, spec), onnx_embed(path.read_bytes()), images)
-    assert parity.min_cosine > 0.9999
-    assert parity.max_norm_error < 1e-3
+    exported(root / "export", network, spec, images)
     finds_itself(root, images)
+
+
+def exported(directory: Path, network: Network, spec: ModelSpec, images: list[np.ndarray]) -> None:
+    """A file of the network and one of its trunk, as `export` writes both baselines; they must agree."""
+    directory.mkdir()
+    frozen = FrozenTrunk(network.trunk).eval()
+    models: dict[str, torch.nn.Module] = {FROZEN_FILE: frozen, MODEL_FILE: network}
+    dims = network.embedding_head.in_features, spec.embedding_dim
+    cards = [model_card(model, spec, "test", dim) for model, dim in zip(models.values(), dims, strict=True)]
+    files = [directory / file for file in models]
+    export_networks(Baselines(frozen, network), cards, spec.mean, spec.std, 18, files)
+    for file, model in zip(files, models.values(), strict=True):
+        parity = compare(torch_embed(model, spec), onnx_embed(file.read_bytes()), images)
+        assert parity.min_cosine > 0.9999
+        assert parity.max_norm_error < 1e-3
 
 
 def finds_itself(root: Path, images: list[np.ndarray]) -> None:

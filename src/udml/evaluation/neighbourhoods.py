@@ -137,12 +137,10 @@ class _Some:
     """Something of some of the galleries' images, found by their places.
 
     Attributes:
-        rows: int64 [n], whose.
         place: int32 [q m], where each image's is among them, -1 where it has none.
-        values: arrays [n, ...].
+        values: arrays [n, ...], of the n images that have one.
     """
 
-    rows: np.ndarray
     place: np.ndarray
     values: tuple[np.ndarray, ...]
 
@@ -150,7 +148,7 @@ class _Some:
 def _some(count: int, rows: np.ndarray, *values: np.ndarray) -> _Some:
     place = np.full(count, -1, np.int32)
     place[rows] = np.arange(len(rows))
-    return _Some(rows, place, values)
+    return _Some(place, values)
 
 
 def _mixtures_without(known: Neighbourhoods, missing: Sequence[np.ndarray], of: np.ndarray) -> np.ndarray:

@@ -48,12 +48,8 @@ def draw_batch(
     chosen = rng.choice(np.array(list(members)), count, replace=False)
     times = clusters_per_batch // count + (np.arange(count) < clusters_per_batch % count)
     shuffled = [rng.permutation(members[c]) for c in chosen.tolist()]
-    return np.concatenate(
-        [
-            rows[np.arange(n * images_per_cluster) % len(rows)]
-            for n, rows in zip(times.tolist(), shuffled, strict=True)
-        ]
-    )
+    counts = (times * images_per_cluster).tolist()
+    return np.concatenate([np.resize(rows, n) for n, rows in zip(counts, shuffled, strict=True)])
 
 
 def rotation_positions(batch: int, rotation_images: int) -> np.ndarray:
